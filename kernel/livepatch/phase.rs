@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The states of tasks and of a transition, and when to try again.
+//!
+//! Plain Rust without bindings: it is also compiled and tested on the host.
+
+/// Which functions a task uses. The numbers are those of `task_struct::patch_state`, which
+/// `/proc/<pid>/patch_state` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum PatchState {
+    /// No transition is going on: all tasks use the same functions.
+    Idle = -1,
+    /// Those without the patch in transition.
+    Unpatched = 0,
+    /// Those with it.
+    Patched = 1,
+}
+
+impl PatchState {
+    /// The number that C knows.
+    pub(crate) const fn raw(self) -> i32 {
+        self as i32
+    }
+}
+
+/// Where a transition takes the tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Tasks come to use the patch.
+    Patched,
+    /// Tasks cease to use the patch.
+    Unpatched,
+}
+
+impl Target {
+    /// The state of a task that has arrived.
+    pub(crate) const fn state(self) -> PatchState {
+        match self {
+            Target::Patched => PatchState::Patched,
+            Target::Unpatched => PatchState::Unpatched,
+        }
+    }
+
+    /// The other direction; its state is the one that tasks start from.
+    pub(crate) const fn opposite(self) -> Target {
+        match self {
+            Target::Patched => Target::Unpatched,
+            Target::Unpatched => Target::Patched,
+        }
+    }
+
+    /// What the log calls it.
+    pub(crate) const fn verb(self) -> &'static str {
+        match self {
+            Target::Patched => "patching",
+            Target::Unpatched => "unpatching",
+        }
+    }
+}
+
+/// What to do at a retry, besides looking at the tasks that are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retry {
+    /// Ask the tasks that are left to pass the kernel's exit, by a signal that is none.
+    pub(crate) signal: bool,
+    /// It is the first time that they are asked: say so in the log.
+    pub(crate) announce: bool,
+    /// When to try next, in ticks.
+    pub(crate) delay: usize,
+}
+
+/// When to look again at the tasks that are left.
+///
+/// Most tasks can be switched within milliseconds, as soon as they sleep somewhere else or return
+/// to user space; what is left then tends to stay for long. So the time between two looks doubles
+/// up to a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Backoff {
+    /// Ticks in a second.
+    second: usize,
+    /// Ticks until the next look.
+    delay: usize,
+    /// Ticks since the transition started, as far as they were waited for.
+    waited: usize,
+    /// How often the tasks that were left were asked to pass the kernel's exit.
+    signals: usize,
+}
+
+impl Backoff {
+    /// After how many seconds, and how often from then on, tasks are asked.
+    const SIGNAL_SECONDS: usize = 15;
+
+    /// The wait before the first retry is a tick.
+    pub(crate) const fn new(ticks_per_second: usize) -> Self {
+        Self {
+            second: ticks_per_second,
+            delay: 1,
+            waited: 0,
+            signals: 0,
+        }
+    }
+
+    /// A look has left tasks over: says what to do.
+    pub(crate) fn next(&mut self) -> Retry {
+        let due = (self.signals + 1).saturating_mul(Self::SIGNAL_SECONDS * self.second);
+        let signal = self.waited >= due;
+        if signal {
+            self.signals += 1;
+        }
+        let retry = Retry {
+            signal,
+            announce: signal && self.signals == 1,
+            delay: self.delay,
+        };
+        self.waited = self.waited.saturating_add(self.delay);
+        self.delay = (self.delay * 2).min(self.second);
+        retry
+    }
+}
+
+/// The cases that both the host and KUnit run.
+#[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
+pub(crate) mod cases {
+    use super::*;
+
+    pub(crate) fn numbers_are_the_abi() {
+        assert_eq!(PatchState::Idle.raw(), -1);
+        assert_eq!(PatchState::Unpatched.raw(), 0);
+        assert_eq!(PatchState::Patched.raw(), 1);
+    }
+
+    pub(crate) fn reversal_swaps_start_and_end() {
+        for target in [Target::Patched, Target::Unpatched] {
+            assert_eq!(target.opposite().opposite(), target);
+            assert!(target.opposite().state() != target.state());
+        }
+    }
+
+    pub(crate) fn retries_slow_down_to_a_second() {
+        let mut backoff = Backoff::new(250);
+        let mut last = 0;
+        let mut sum = 0;
+        for _ in 0..9 {
+            let retry = backoff.next();
+            assert!(retry.delay > last && retry.delay <= 250);
+            assert!(!retry.signal);
+            last = retry.delay;
+            sum += retry.delay;
+        }
+        assert_eq!(last, 250);
+        // The whole run-up takes about two seconds.
+        assert!(sum < 3 * 250);
+        assert_eq!(backoff.next().delay, 250);
+    }
+
+    pub(crate) fn signals_come_every_fifteen_seconds() {
+        for hz in [1, 100, 250, 1000] {
+            let mut backoff = Backoff::new(hz);
+            let mut now = 0;
+            let mut signals = 0;
+            while now < 100 * hz {
+                let retry = backoff.next();
+                if retry.signal {
+                    signals += 1;
+                    assert!(now >= signals * 15 * hz);
+                    assert!(now < signals * 15 * hz + hz);
+                    assert_eq!(retry.announce, signals == 1);
+                }
+                now += retry.delay;
+            }
+            assert_eq!(signals, 6);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cases;
+
+    #[test]
+    fn numbers_are_the_abi() {
+        cases::numbers_are_the_abi();
+    }
+    #[test]
+    fn reversal_swaps_start_and_end() {
+        cases::reversal_swaps_start_and_end();
+    }
+    #[test]
+    fn retries_slow_down_to_a_second() {
+        cases::retries_slow_down_to_a_second();
+    }
+    #[test]
+    fn signals_come_every_fifteen_seconds() {
+        cases::signals_come_every_fifteen_seconds();
+    }
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Address ranges that a transition looks for on stacks.
+//!
+//! Plain Rust without bindings: it is also compiled and tested on the host.
+
+/// The code of one function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range<T> {
+    /// Address of the first byte.
+    pub(crate) start: usize,
+    /// Size in bytes.
+    pub(crate) len: usize,
+    /// What the range stands for.
+    pub(crate) tag: T,
+}
+
+impl<T> Range<T> {
+    /// Returns whether `addr` lies in the range.
+    #[inline]
+    pub(crate) fn contains(&self, addr: usize) -> bool {
+        addr.wrapping_sub(self.start) < self.len
+    }
+
+    /// The address after the last byte, or the highest one there is.
+    fn end(&self) -> usize {
+        self.start.saturating_add(self.len)
+    }
+}
+
+/// Sorts `ranges`, so that [`find`] works on the part of them whose length is returned.
+///
+/// Empty ranges are dropped. Ranges that overlap (functions with several names, or two patches
+/// with the same replacement) become one, with the tag of the lowest.
+pub(crate) fn prepare<T: Copy>(ranges: &mut [Range<T>]) -> usize {
+    ranges.sort_unstable_by_key(|r| (r.start, usize::MAX - r.len));
+
+    let mut kept: usize = 0;
+    for i in 0..ranges.len() {
+        let Some(&range) = ranges.get(i) else { break };
+        if range.len == 0 {
+            continue;
+        }
+        if let Some(last) = kept.checked_sub(1).and_then(|k| ranges.get_mut(k)) {
+            if range.start < last.end() {
+                last.len = last.len.max(range.end() - last.start);
+                continue;
+            }
+        }
+        if let Some(slot) = ranges.get_mut(kept) {
+            *slot = range;
+            kept += 1;
+        }
+    }
+    kept
+}
+
+/// Finds the range that `addr` lies in. `ranges` must have gone through [`prepare`].
+///
+/// No panics, no locks, no memory: it runs in the scheduler.
+#[inline]
+pub(crate) fn find<T>(ranges: &[Range<T>], addr: usize) -> Option<&Range<T>> {
+    let after = ranges.partition_point(|r| r.start <= addr);
+    ranges
+        .get(after.wrapping_sub(1))
+        .filter(|r| r.contains(addr))
+}
+
+/// The cases that both the host and KUnit run.
+#[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
+pub(crate) mod cases {
+    use super::*;
+
+    fn range(start: usize, len: usize, tag: u32) -> Range<u32> {
+        Range { start, len, tag }
+    }
+
+    pub(crate) fn finds_each_byte_and_no_other() {
+        let mut r = [range(300, 10, 3), range(100, 10, 1), range(200, 1, 2)];
+        let n = prepare(&mut r);
+        assert_eq!(n, 3);
+        let tag = |addr| find(&r, addr).map(|r| r.tag);
+        assert_eq!(tag(99), None);
+        assert_eq!(tag(100), Some(1));
+        assert_eq!(tag(109), Some(1));
+        assert_eq!(tag(110), None);
+        assert_eq!(tag(199), None);
+        assert_eq!(tag(200), Some(2));
+        assert_eq!(tag(201), None);
+        assert_eq!(tag(309), Some(3));
+        assert_eq!(tag(310), None);
+        assert_eq!(tag(0), None);
+        assert_eq!(tag(usize::MAX), None);
+    }
+
+    pub(crate) fn overlapping_and_empty_ranges_merge() {
+        let mut r = [
+            range(100, 50, 1),
+            range(120, 10, 2),
+            range(140, 30, 3),
+            range(170, 0, 4),
+            range(170, 5, 5),
+            range(100, 50, 1),
+        ];
+        let n = prepare(&mut r);
+        let (kept, _) = r.split_at(n);
+        assert_eq!(n, 2);
+        assert_eq!(find(kept, 169).map(|r| r.tag), Some(1));
+        assert_eq!(find(kept, 170).map(|r| r.tag), Some(5));
+        assert_eq!(find(kept, 175).map(|r| r.tag), None);
+    }
+
+    pub(crate) fn nothing_is_found_in_nothing() {
+        let mut r: [Range<u32>; 0] = [];
+        assert_eq!(prepare(&mut r), 0);
+        assert!(find(&r, 1).is_none());
+
+        let mut r = [range(5, 0, 1)];
+        assert_eq!(prepare(&mut r), 0);
+    }
+
+    pub(crate) fn top_of_the_address_space() {
+        let mut r = [range(usize::MAX - 1, 2, 1), range(usize::MAX - 9, 4, 2)];
+        let n = prepare(&mut r);
+        assert_eq!(n, 2);
+        assert_eq!(find(&r, usize::MAX).map(|r| r.tag), Some(1));
+        assert_eq!(find(&r, usize::MAX - 2).map(|r| r.tag), None);
+        assert_eq!(find(&r, usize::MAX - 9).map(|r| r.tag), Some(2));
+    }
+
+    /// Compares with a search through the list, as the definition of the result.
+    pub(crate) fn agrees_with_a_linear_search() {
+        let mut seed: usize = 1;
+        let mut next = |limit: usize| {
+            seed = seed.wrapping_mul(1103515245).wrapping_add(12345) & 0x7fff_ffff;
+            (seed >> 8) % limit
+        };
+        for _ in 0..200 {
+            let mut r = [range(0, 0, 0); 12];
+            for slot in r.iter_mut() {
+                *slot = range(next(200), next(20), 0);
+            }
+            let list = r;
+            let n = prepare(&mut r);
+            let (kept, _) = r.split_at(n);
+            for addr in 0..230 {
+                let expected = list.iter().any(|r| r.contains(addr));
+                assert_eq!(find(kept, addr).is_some(), expected);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cases;
+
+    #[test]
+    fn finds_each_byte_and_no_other() {
+        cases::finds_each_byte_and_no_other();
+    }
+    #[test]
+    fn overlapping_and_empty_ranges_merge() {
+        cases::overlapping_and_empty_ranges_merge();
+    }
+    #[test]
+    fn nothing_is_found_in_nothing() {
+        cases::nothing_is_found_in_nothing();
+    }
+    #[test]
+    fn top_of_the_address_space() {
+        cases::top_of_the_address_space();
+    }
+    #[test]
+    fn agrees_with_a_linear_search() {
+        cases::agrees_with_a_linear_search();
+    }
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where calls of a patched function go, and how the handler finds that out.
+//!
+//! Plain Rust without bindings: it is also compiled and tested on the host.
+
+/// Where a call continues: a replacement, or, as 0, the function that was called.
+pub(crate) type Destination = usize;
+
+/// The function that was called: nothing is redirected.
+pub(crate) const ORIGINAL: Destination = 0;
+
+/// What the handler does with the calls of one function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// All tasks go the same way.
+    Steady(Destination),
+    /// A transition is going on: tasks in the patched state go one way, the others the other.
+    Split {
+        patched: Destination,
+        unpatched: Destination,
+    },
+}
+
+/// One member of the function stack of a patched function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layer {
+    /// Where this patch wants calls to go.
+    pub(crate) destination: Destination,
+    /// Whether tasks are being moved to or from this patch.
+    pub(crate) in_transition: bool,
+}
+
+/// Decides on the route, given the function stack from the newest patch to the oldest.
+///
+/// Only the newest patch's function counts, until it is in transition; then the tasks that do not
+/// have it take what is below it.
+pub(crate) fn decide(mut stack: impl Iterator<Item = Layer>) -> Route {
+    let Some(top) = stack.next() else {
+        return Route::Steady(ORIGINAL);
+    };
+    if !top.in_transition {
+        return Route::Steady(top.destination);
+    }
+    Route::Split {
+        patched: top.destination,
+        unpatched: stack
+            .find(|layer| !layer.in_transition)
+            .map_or(ORIGINAL, |layer| layer.destination),
+    }
+}
+
+/// Returns the number of places that a table for `count` functions has: a power of two, of which
+/// at least half stay empty, so that a search is short and always ends.
+pub(crate) fn table_size(count: usize) -> Option<usize> {
+    count.checked_mul(2)?.max(2).checked_next_power_of_two()
+}
+
+/// Spreads addresses over the whole word.
+#[inline(always)]
+const fn hash(ip: usize) -> usize {
+    // 2^64 divided by the golden ratio. Its high half does the same on 32 bits.
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let product = (ip as u64).wrapping_mul(GOLDEN);
+    (product >> 32) as usize
+}
+
+/// Looks for `ip` in a table of `mask + 1` places, of which `key` gives the contents (0: empty).
+///
+/// Returns `Ok` with its place, or `Err` with the empty place where it would go. Runs in the
+/// handler: no panics.
+#[inline(always)]
+pub(crate) fn probe(mask: usize, ip: usize, key: impl Fn(usize) -> usize) -> Result<usize, usize> {
+    let mut place = hash(ip) & mask;
+    loop {
+        let found = key(place);
+        if found == ip {
+            return Ok(place);
+        }
+        if found == 0 {
+            return Err(place);
+        }
+        place = (place + 1) & mask;
+    }
+}
+
+/// The cases that both the host and KUnit run.
+#[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
+pub(crate) mod cases {
+    use super::*;
+
+    fn layers(list: &[(Destination, bool)]) -> Route {
+        decide(list.iter().map(|&(destination, in_transition)| Layer {
+            destination,
+            in_transition,
+        }))
+    }
+
+    pub(crate) fn newest_patch_wins() {
+        assert_eq!(layers(&[]), Route::Steady(ORIGINAL));
+        assert_eq!(layers(&[(7, false)]), Route::Steady(7));
+        assert_eq!(layers(&[(8, false), (7, false)]), Route::Steady(8));
+        // One below the newest that is being disabled makes no difference.
+        assert_eq!(layers(&[(8, false), (7, true)]), Route::Steady(8));
+    }
+
+    pub(crate) fn transition_splits_the_way() {
+        let split = |patched, unpatched| Route::Split { patched, unpatched };
+        assert_eq!(layers(&[(7, true)]), split(7, ORIGINAL));
+        assert_eq!(layers(&[(8, true), (7, false)]), split(8, 7));
+        assert_eq!(layers(&[(8, true), (7, false), (6, false)]), split(8, 7));
+    }
+
+    pub(crate) fn nops_lead_to_the_original() {
+        let split = |patched, unpatched| Route::Split { patched, unpatched };
+        assert_eq!(layers(&[(ORIGINAL, true), (7, false)]), split(ORIGINAL, 7));
+        assert_eq!(
+            layers(&[(ORIGINAL, false), (7, false)]),
+            Route::Steady(ORIGINAL)
+        );
+    }
+
+    pub(crate) fn function_twice_in_one_patch_is_all_or_nothing() {
+        // Both are of the patch in transition: who is not patched gets neither.
+        let route = Route::Split {
+            patched: 9,
+            unpatched: 7,
+        };
+        assert_eq!(layers(&[(9, true), (8, true), (7, false)]), route);
+    }
+
+    pub(crate) fn tables_are_never_full() {
+        for count in [0, 1, 2, 3, 100, 1000, 1024, 1025] {
+            let size = table_size(count);
+            assert!(size.is_some_and(|s| s.is_power_of_two() && s >= 2 * count && s >= 2));
+        }
+        assert_eq!(table_size(usize::MAX), None);
+        assert_eq!(table_size(usize::MAX / 2), None);
+    }
+
+    pub(crate) fn probing_finds_all_that_was_put_in() {
+        const SIZE: usize = 64;
+        let mut table = [0usize; SIZE];
+        // Addresses of functions: 16 bytes apart, high half.
+        let ip = |i: usize| (usize::MAX << 24) + 4 + 16 * i;
+        for i in 0..SIZE / 2 {
+            match probe(SIZE - 1, ip(i), |p| table[p]) {
+                Ok(_) => panic!("found before it was put in"),
+                Err(place) => table[place] = ip(i),
+            }
+        }
+        for i in 0..SIZE / 2 {
+            assert!(probe(SIZE - 1, ip(i), |p| table[p]).is_ok_and(|p| table[p] == ip(i)));
+        }
+        for i in SIZE / 2..SIZE {
+            assert!(probe(SIZE - 1, ip(i), |p| table[p]).is_err());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cases;
+
+    #[test]
+    fn newest_patch_wins() {
+        cases::newest_patch_wins();
+    }
+    #[test]
+    fn transition_splits_the_way() {
+        cases::transition_splits_the_way();
+    }
+    #[test]
+    fn nops_lead_to_the_original() {
+        cases::nops_lead_to_the_original();
+    }
+    #[test]
+    fn function_twice_in_one_patch_is_all_or_nothing() {
+        cases::function_twice_in_one_patch_is_all_or_nothing();
+    }
+    #[test]
+    fn tables_are_never_full() {
+        cases::tables_are_never_full();
+    }
+    #[test]
+    fn probing_finds_all_that_was_put_in() {
+        cases::probing_finds_all_that_was_put_in();
+    }
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/cpu.h>
+#include <linux/ftrace.h>
+#include <linux/kobject.h>
+#include <linux/livepatch.h>
+#include <linux/module.h>
+#include <linux/sched/idle.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
+#include <linux/trace_recursion.h>
+#include <linux/workqueue.h>
+
+/*
+ * What follows runs in ftrace handlers, in the scheduler and on the way to
+ * user space where helpers are not inlined: keep it out of the tracer's reach.
+ */
+
+__rust_helper notrace int
+rust_helper_ftrace_test_recursion_trylock(unsigned long ip, unsigned long parent_ip)
+{
+	return ftrace_test_recursion_trylock(ip, parent_ip);
+}
+
+__rust_helper notrace void rust_helper_ftrace_test_recursion_unlock(int bit)
+{
+	ftrace_test_recursion_unlock(bit);
+}
+
+__rust_helper notrace void
+rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
+{
+	ftrace_regs_set_instruction_pointer(fregs, ip);
+}
+
+__rust_helper notrace void rust_helper_preempt_disable_notrace(void)
+{
+	preempt_disable_notrace();
+}
+
+__rust_helper notrace void rust_helper_preempt_enable_notrace(void)
+{
+	preempt_enable_notrace();
+}
+
+__rust_helper notrace bool rust_helper_klp_patch_pending(struct task_struct *task)
+{
+	return klp_patch_pending(task);
+}
+
+__rust_helper notrace bool
+rust_helper_klp_test_and_clear_patch_pending(struct task_struct *task)
+{
+	return test_and_clear_tsk_thread_flag(task, TIF_PATCH_PENDING);
+}
+
+__rust_helper void rust_helper_klp_set_patch_pending(struct task_struct *task)
+{
+	set_tsk_thread_flag(task, TIF_PATCH_PENDING);
+}
+
+__rust_helper void rust_helper_klp_clear_patch_pending(struct task_struct *task)
+{
+	clear_tsk_thread_flag(task, TIF_PATCH_PENDING);
+}
+
+/* Stacks. */
+
+__rust_helper bool rust_helper_try_get_task_stack(struct task_struct *task)
+{
+	return try_get_task_stack(task);
+}
+
+__rust_helper void rust_helper_put_task_stack(struct task_struct *task)
+{
+	put_task_stack(task);
+}
+
+__rust_helper bool rust_helper_klp_have_reliable_stack(void)
+{
+	return klp_have_reliable_stack();
+}
+
+/* Tasks. */
+
+__rust_helper void rust_helper_read_lock_tasklist(void)
+{
+	read_lock(&tasklist_lock);
+}
+
+__rust_helper void rust_helper_read_unlock_tasklist(void)
+{
+	read_unlock(&tasklist_lock);
+}
+
+__rust_helper struct task_struct *rust_helper_next_process(struct task_struct *task)
+{
+	task = next_task(task);
+	return task == &init_task ? NULL : task;
+}
+
+__rust_helper struct task_struct *rust_helper_first_thread(struct task_struct *process)
+{
+	return list_first_or_null_rcu(&process->signal->thread_head,
+				      struct task_struct, thread_node);
+}
+
+__rust_helper struct task_struct *rust_helper_next_thread(struct task_struct *thread)
+{
+	return __next_thread(thread);
+}
+
+__rust_helper bool rust_helper_pid_alive(struct task_struct *task)
+{
+	return pid_alive(task);
+}
+
+__rust_helper void rust_helper_set_notify_signal(struct task_struct *task)
+{
+	set_notify_signal(task);
+}
+
+__rust_helper unsigned int rust_helper_cpumask_next_possible(int cpu)
+{
+	return cpumask_next(cpu, cpu_possible_mask);
+}
+
+__rust_helper bool rust_helper_cpu_online(unsigned int cpu)
+{
+	return cpu_online(cpu);
+}
+
+/* Modules. */
+
+__rust_helper bool rust_helper_is_livepatch_module(struct module *mod)
+{
+	return is_livepatch_module(mod);
+}
+
+/* Work. */
+
+__rust_helper void rust_helper_klp_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+__rust_helper void rust_helper_klp_init_delayed_work(struct delayed_work *work, work_func_t func)
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+__rust_helper void rust_helper_klp_schedule_work(struct work_struct *work)
+{
+	schedule_work(work);
+}
+
+__rust_helper void rust_helper_klp_schedule_delayed_work(struct delayed_work *work,
+							 unsigned long delay)
+{
+	schedule_delayed_work(work, delay);
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Function hooks.
+//!
+//! The function tracer can call a [`Handler`] at the entry of each of a set of functions. An
+//! [`Ops`] names the handler, the set of functions (as addresses), and what the handler may do;
+//! [`Ops::register`] puts it into force. While it is registered the handler runs in whatever
+//! context the hooked functions run in, on every CPU at once.
+//!
+//! Dropping an [`Ops`] unregisters it first, and waits until no CPU is inside of its handler, so
+//! that a handler never outlives its data.
+//!
+//! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use kernel::{
+//!     ftrace::{self, Flags, Handler, Ops, Regs},
+//!     prelude::*,
+//!     sync::atomic::{Atomic, Relaxed},
+//! };
+//!
+//! /// Counts calls.
+//! struct Counter(Atomic<u64>);
+//!
+//! impl Handler for Counter {
+//!     #[inline(always)]
+//!     fn call(&self, _ip: usize, _parent_ip: usize, _regs: &mut Regs) {
+//!         self.0.add(1, Relaxed);
+//!     }
+//! }
+//!
+//! let counter = Counter(Atomic::new(0));
+//! let ops = KBox::pin_init(Ops::new(counter, Flags::NONE), GFP_KERNEL)?;
+//!
+//! // An address that is not the entry of a function that can be hooked is refused.
+//! assert_eq!(ops.add(&[1]), Err(EINVAL));
+//!
+//! // So is an `Ops` without functions: it would hook every function there is.
+//! assert_eq!(ops.register(), Err(EINVAL));
+//! assert_eq!(ops.handler().0.load(Relaxed), 0);
+//! # Ok::<(), Error>(())
+//! ```
+
+use crate::{
+    bindings,
+    error::{to_result, Result},
+    prelude::*,
+    sync::atomic::{Atomic, Relaxed},
+    types::Opaque,
+};
+
+/// What a handler gets to see and to change of the hooked call.
+///
+/// Wraps C's `struct ftrace_regs`: arguments and instruction pointer at the entry of the hooked
+/// function, of which the architecture may have saved no more than a handler may use.
+#[repr(transparent)]
+pub struct Regs(Opaque<bindings::ftrace_regs>);
+
+impl Regs {
+    /// Makes the hooked call continue at `ip` instead of in the hooked function.
+    ///
+    /// Has an effect only where the [`Ops`] has [`Flags::IPMODIFY`].
+    ///
+    /// # Safety
+    ///
+    /// `ip` must be the address of a function that has the type of the hooked one, and that stays
+    /// in memory for as long as the redirected call runs.
+    #[inline(always)]
+    pub unsafe fn set_instruction_pointer(&mut self, ip: usize) {
+        // SAFETY: `self` wraps the registers that ftrace passed to the running handler.
+        unsafe { bindings::ftrace_regs_set_instruction_pointer(self.0.get(), ip) };
+    }
+}
+
+/// The code that runs at the entry of hooked functions.
+///
+/// # Context
+///
+/// A handler runs wherever the hooked functions are called from: with any locks held, in
+/// interrupts and NMIs, in the scheduler and on the way from and to user space, where RCU may not
+/// be watching. Preemption is disabled while it runs, and a call that would make it recurse is
+/// left out. So it
+///
+/// - must not sleep, allocate or take a lock that a hooked function may run under;
+/// - must not panic: use no operation that has a panic path;
+/// - should be `#[inline(always)]` and call nothing that the tracer itself can hook;
+/// - may use RCU's read side only for data whose writers wait for every CPU to schedule (as
+///   `synchronize_rcu_tasks_rude()` does), since that does not need RCU to be watching.
+pub trait Handler: Send + Sync + 'static {
+    /// Called at the entry of the function at `ip`, which is the address that
+    /// [`location`] gives for it; `parent_ip` is the address in its caller.
+    fn call(&self, ip: usize, parent_ip: usize, regs: &mut Regs);
+
+    /// Called instead when a call is left out because it would make the handler recurse.
+    #[inline(always)]
+    fn recursed(&self) {}
+}
+
+/// What an [`Ops`] may do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Flags(c_ulong);
+
+impl Flags {
+    /// No more than being called.
+    pub const NONE: Flags = Flags(0);
+
+    /// The handler may change the instruction pointer.
+    ///
+    /// There can be one such `Ops` for a function, others are refused with `EBUSY`. Where the
+    /// architecture cannot pass just the arguments of a call, it also has all registers saved.
+    pub const IPMODIFY: Flags = Flags(
+        bindings::FTRACE_OPS_FL_IPMODIFY as c_ulong
+            | if cfg!(CONFIG_HAVE_DYNAMIC_FTRACE_WITH_ARGS) {
+                0
+            } else {
+                bindings::FTRACE_OPS_FL_SAVE_REGS as c_ulong
+            },
+    );
+
+    /// Turning the tracer off by `sysctl kernel.ftrace_enabled=0` is refused while this `Ops` is
+    /// registered.
+    pub const PERMANENT: Flags = Flags(bindings::FTRACE_OPS_FL_PERMANENT as c_ulong);
+
+    /// Returns the flags of both.
+    pub const fn union(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+}
+
+/// A handler together with the set of functions that it hooks.
+///
+/// Wraps C's `struct ftrace_ops`.
+///
+/// # Invariants
+///
+/// `ops.func` is `Self::callback`, and `ops` is the field of that name of a pinned `Ops<H>` for
+/// as long as it is registered; it is registered only if `registered` is true.
+#[pin_data(PinnedDrop)]
+pub struct Ops<H: Handler> {
+    #[pin]
+    ops: Opaque<bindings::ftrace_ops>,
+    /// Whether ftrace knows of `ops`. Written by `register` and `drop` alone.
+    registered: Atomic<bool>,
+    handler: H,
+}
+
+// SAFETY: ftrace serialises all calls that change an `ftrace_ops` by locks of its own, and the
+// handler is `Send` by its trait.
+unsafe impl<H: Handler> Send for Ops<H> {}
+// SAFETY: As above; the handler is `Sync` by its trait.
+unsafe impl<H: Handler> Sync for Ops<H> {}
+
+impl<H: Handler> Ops<H> {
+    /// Creates an `Ops` that is not registered and has no functions.
+    pub fn new(handler: H, flags: Flags) -> impl PinInit<Self> {
+        pin_init!(Self {
+            ops <- Opaque::ffi_init(|slot: *mut bindings::ftrace_ops| {
+                // SAFETY: `slot` is valid for writes; all bytes zero is how C initialises an
+                // `ftrace_ops` before the fields that follow.
+                unsafe { slot.write_bytes(0, 1) };
+                // SAFETY: As above.
+                unsafe { (*slot).func = Some(Self::callback) };
+                // `DYNAMIC`: unregistering waits until nobody uses the memory of this `Ops`.
+                //
+                // SAFETY: As above.
+                unsafe { (*slot).flags = flags.0 | bindings::FTRACE_OPS_FL_DYNAMIC as c_ulong };
+            }),
+            registered: Atomic::new(false),
+            handler,
+        })
+    }
+
+    /// Returns the handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// Returns whether the handler is called at present.
+    pub fn is_registered(&self) -> bool {
+        self.registered.load(Relaxed)
+    }
+
+    /// Adds functions, given by addresses for which [`location`] is not `None`, to the set.
+    ///
+    /// May be called while registered. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: `ips` is empty, or one of them is not the entry of a function that can be
+    ///   hooked.
+    /// - `EBUSY`: registered with [`Flags::IPMODIFY`], and one of them has such an `Ops` already.
+    /// - `ENOMEM`, `ENODEV`: no memory; ftrace has disabled itself after a bug.
+    ///
+    /// After an error the set is what it was.
+    pub fn add(self: Pin<&Self>, ips: &[usize]) -> Result {
+        self.set_filter(ips, false)
+    }
+
+    /// Removes functions from the set.
+    ///
+    /// May be called while registered, but must not leave the set empty then: that stands for all
+    /// functions there are. A CPU may be in the handler for a removed function still when this
+    /// returns. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`, `ENOENT`: `ips` is empty; one of them is not in the set.
+    /// - `ENOMEM`, `ENODEV`: as for [`Self::add`].
+    ///
+    /// After an error the set is what it was.
+    pub fn remove(self: Pin<&Self>, ips: &[usize]) -> Result {
+        self.set_filter(ips, true)
+    }
+
+    fn set_filter(self: Pin<&Self>, ips: &[usize], remove: bool) -> Result {
+        let count = c_uint::try_from(ips.len()).map_err(|_| EINVAL)?;
+        if count == 0 {
+            return Err(EINVAL);
+        }
+        // SAFETY: `self.ops` is an initialised `ftrace_ops`, and `ips` has `count` elements, which
+        // the C side only reads.
+        to_result(unsafe {
+            bindings::ftrace_set_filter_ips(
+                self.ops.get(),
+                ips.as_ptr().cast_mut(),
+                count,
+                c_int::from(remove),
+                0,
+            )
+        })
+    }
+
+    /// Begins to call the handler at the entry of each function of the set.
+    ///
+    /// May sleep. Takes as long as it takes to patch the text of the kernel once, however many
+    /// functions there are.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: the set is empty.
+    /// - `EBUSY`: registered already; or with [`Flags::IPMODIFY`], a function of the set has such
+    ///   an `Ops` already.
+    /// - `ENOMEM`, `ENODEV`: as for [`Self::add`].
+    pub fn register(self: Pin<&Self>) -> Result {
+        let ops = self.ops.get();
+
+        // SAFETY: `ops` is initialised; `func_hash` is null before the first filter call, which
+        // makes it point to `ops.local_hash` for good.
+        let hash = unsafe { (*ops).func_hash };
+        if hash.is_null() {
+            return Err(EINVAL);
+        }
+
+        // INVARIANT: `self` is pinned, and `drop` unregisters.
+        //
+        // SAFETY: `ops` is initialised, has a filter, and stays in place until `drop`.
+        to_result(unsafe { bindings::register_ftrace_function(ops) })?;
+        self.registered.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// What ftrace calls.
+    ///
+    /// # Safety
+    ///
+    /// `ops` must be the field `ops` of an `Ops<H>`, and `fregs` valid for the call.
+    unsafe extern "C" fn callback(
+        ip: c_ulong,
+        parent_ip: c_ulong,
+        ops: *mut bindings::ftrace_ops,
+        fregs: *mut bindings::ftrace_regs,
+    ) {
+        // SAFETY: By the invariants of the type, `ops` lies in an `Ops<H>`. It lives until it is
+        // unregistered, and unregistering waits until no task is in its trampoline or in here.
+        let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
+
+        // This disables preemption, which is what keeps RCU-protected data of handlers alive.
+        //
+        // SAFETY: May be called in any context in which ftrace calls handlers.
+        let bit = unsafe { bindings::ftrace_test_recursion_trylock(ip, parent_ip) };
+        if bit < 0 {
+            this.handler.recursed();
+            return;
+        }
+
+        // SAFETY: `fregs` is valid and ours for this call; `Regs` is a transparent wrapper.
+        let regs = unsafe { &mut *fregs.cast::<Regs>() };
+        this.handler.call(ip, parent_ip, regs);
+
+        // SAFETY: `bit` is what the matching trylock returned.
+        unsafe { bindings::ftrace_test_recursion_unlock(bit) };
+    }
+}
+
+#[pinned_drop]
+impl<H: Handler> PinnedDrop for Ops<H> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.registered.load(Relaxed) {
+            // SAFETY: It is registered. This waits until no CPU uses it any more (`DYNAMIC`).
+            let ret = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
+            crate::warn_on!(ret != 0);
+        }
+        // SAFETY: `self.ops` is initialised, and not registered any more.
+        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
+    }
+}
+
+/// Returns where ftrace hooks the function at `addr`, if it can.
+///
+/// `addr` may be the address of the function's symbol or of the hook itself. May be called in any
+/// context.
+pub fn location(addr: usize) -> Option<usize> {
+    // SAFETY: Takes any number.
+    match unsafe { bindings::ftrace_location(addr) } {
+        0 => None,
+        ip => Some(ip),
+    }
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stacks of tasks.
+//!
+//! A *reliable* stack trace is one that is known to be complete: each function that the task will
+//! return to is in it, and in the right order. Where the unwinder cannot promise that (an
+//! interrupted frame, code without unwind information, a corrupt stack, a function graph return
+//! that it cannot resolve) the trace is refused rather than guessed. So whoever
+//! acts on the absence of a function from a reliable trace, as livepatch does, acts on a fact.
+//!
+//! C header: [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h)
+
+use crate::{
+    bindings,
+    error::{code::*, to_result, Result},
+    ffi::{c_ulong, c_void},
+    task::Task,
+};
+use core::ops::ControlFlow;
+
+/// Whether this kernel can make reliable stack traces at all.
+pub fn have_reliable() -> bool {
+    cfg!(CONFIG_STACKTRACE) && cfg!(CONFIG_HAVE_RELIABLE_STACKTRACE)
+}
+
+/// Walks the stack of a task reliably, innermost frame first.
+///
+/// Calls `f` with the return address of each frame until it breaks, and returns its value then, or
+/// `None` when the whole stack was seen. A task that has no stack any more (a zombie) has a
+/// reliably empty one. There is no limit on the depth, and no memory is used for it.
+///
+/// Does not sleep.
+///
+/// # Errors
+///
+/// - `EINVAL` (or another error of the architecture's unwinder): the stack is not reliable. `f`
+///   may have seen a part of it.
+/// - `ENOSYS`: see [`have_reliable`].
+///
+/// # Safety
+///
+/// `task` must be the current task, or be kept from running for as long as this takes (as
+/// `task_call_func()` does for a task that is not on a CPU).
+#[inline]
+pub unsafe fn walk_reliable<B, F: FnMut(usize) -> ControlFlow<B>>(
+    task: &Task,
+    mut f: F,
+) -> Result<Option<B>> {
+    #[cfg(all(
+        CONFIG_STACKTRACE,
+        CONFIG_HAVE_RELIABLE_STACKTRACE,
+        CONFIG_ARCH_STACKWALK
+    ))]
+    {
+        struct Cookie<'a, B, F> {
+            f: &'a mut F,
+            value: Option<B>,
+        }
+
+        /// # Safety
+        ///
+        /// `cookie` must point to a `Cookie<'_, B, F>` that nobody else uses.
+        unsafe extern "C" fn consume<B, F: FnMut(usize) -> ControlFlow<B>>(
+            cookie: *mut c_void,
+            addr: c_ulong,
+        ) -> bool {
+            // SAFETY: By the requirement of this function.
+            let cookie = unsafe { &mut *cookie.cast::<Cookie<'_, B, F>>() };
+            match (cookie.f)(addr) {
+                ControlFlow::Continue(()) => true,
+                ControlFlow::Break(value) => {
+                    cookie.value = Some(value);
+                    false
+                }
+            }
+        }
+
+        let mut cookie = Cookie {
+            f: &mut f,
+            value: None,
+        };
+
+        // SAFETY: `task` is a valid task.
+        if !unsafe { bindings::try_get_task_stack(task.as_ptr()) } {
+            return Ok(None);
+        }
+        // SAFETY: `consume` gets a pointer to `cookie`, which outlives the call. The stack is
+        // pinned, and the caller promises that `task` is current or does not run.
+        let ret = unsafe {
+            bindings::arch_stack_walk_reliable(
+                Some(consume::<B, F>),
+                (&raw mut cookie).cast(),
+                task.as_ptr(),
+            )
+        };
+        // SAFETY: Pairs with `try_get_task_stack` above.
+        unsafe { bindings::put_task_stack(task.as_ptr()) };
+
+        // The unwinder reports a walk that the callback ended as an error too.
+        if let Some(value) = cookie.value {
+            return Ok(Some(value));
+        }
+        to_result(ret)?;
+        Ok(None)
+    }
+
+    #[cfg(not(all(
+        CONFIG_STACKTRACE,
+        CONFIG_HAVE_RELIABLE_STACKTRACE,
+        CONFIG_ARCH_STACKWALK
+    )))]
+    {
+        let _ = (task, &mut f);
+        Err(ENOSYS)
+    }
+}
+
+/// Saves the reliable stack trace of a task, innermost frame first, and returns its length.
+///
+/// # Errors
+///
+/// As for [`walk_reliable`], and `E2BIG` where `entries` is too short.
+///
+/// # Safety
+///
+/// As for [`walk_reliable`].
+pub unsafe fn save_reliable(task: &Task, entries: &mut [usize]) -> Result<usize> {
+    let mut len = 0;
+    // SAFETY: By the requirement of this function.
+    let full = unsafe {
+        walk_reliable(task, |addr| match entries.get_mut(len) {
+            Some(entry) => {
+                *entry = addr;
+                len += 1;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        })
+    }?;
+    if full.is_some() {
+        Err(E2BIG)
+    } else {
+        Ok(len)
+    }
+}
+
+#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_stacktrace)]
+mod tests {
+    use super::*;
+    use crate::current;
+
+    #[test]
+    fn current_task_has_a_stack() {
+        let mut entries = [0; 64];
+        // SAFETY: It is the current task.
+        let saved = unsafe { save_reliable(current!(), &mut entries) };
+        if have_reliable() {
+            let len = saved.unwrap_or(0);
+            assert!(len > 2);
+            assert!(entries.iter().take(len).all(|&addr| addr != 0));
+        } else {
+            assert_eq!(saved, Err(ENOSYS));
+        }
+    }
+
+    #[test]
+    fn breaking_ends_the_walk() {
+        let mut seen = 0;
+        // SAFETY: It is the current task.
+        let value = unsafe {
+            walk_reliable(current!(), |_| {
+                seen += 1;
+                ControlFlow::Break(7)
+            })
+        };
+        if have_reliable() {
+            assert_eq!(value, Ok(Some(7)));
+            assert_eq!(seen, 1);
+        }
+    }
+
+    #[test]
+    fn short_buffer_is_refused() {
+        // SAFETY: It is the current task.
+        let saved = unsafe { save_reliable(current!(), &mut [0; 1]) };
+        if have_reliable() {
+            assert_eq!(saved, Err(E2BIG));
+        }
+    }
+}
