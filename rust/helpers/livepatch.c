@@ -2,9 +2,13 @@
 
 #include <linux/cpu.h>
 #include <linux/ftrace.h>
+#include <linux/jump_label.h>
 #include <linux/kobject.h>
+#include <linux/list.h>
 #include <linux/livepatch.h>
+#include <linux/livepatch_sched.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/sched/idle.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -65,6 +69,16 @@ __rust_helper void rust_helper_klp_clear_patch_pending(struct task_struct *task)
 	clear_tsk_thread_flag(task, TIF_PATCH_PENDING);
 }
 
+__rust_helper notrace unsigned long rust_helper_klp_load_acquire(const unsigned long *p)
+{
+	return smp_load_acquire(p);
+}
+
+__rust_helper notrace int rust_helper_klp_current_patch_state(void)
+{
+	return READ_ONCE(current->patch_state);
+}
+
 /* Stacks. */
 
 __rust_helper bool rust_helper_try_get_task_stack(struct task_struct *task)
@@ -111,9 +125,14 @@ __rust_helper struct task_struct *rust_helper_next_thread(struct task_struct *th
 	return __next_thread(thread);
 }
 
-__rust_helper bool rust_helper_pid_alive(struct task_struct *task)
+__rust_helper pid_t rust_helper_pid_nr(struct pid *pid)
 {
-	return pid_alive(task);
+	return pid_nr(pid);
+}
+
+__rust_helper void rust_helper_cond_resched(void)
+{
+	cond_resched();
 }
 
 __rust_helper void rust_helper_set_notify_signal(struct task_struct *task)
@@ -129,6 +148,55 @@ __rust_helper unsigned int rust_helper_cpumask_next_possible(int cpu)
 __rust_helper bool rust_helper_cpu_online(unsigned int cpu)
 {
 	return cpu_online(cpu);
+}
+
+#ifndef CONFIG_HOTPLUG_CPU
+__rust_helper void rust_helper_cpus_read_lock(void)
+{
+	cpus_read_lock();
+}
+
+__rust_helper void rust_helper_cpus_read_unlock(void)
+{
+	cpus_read_unlock();
+}
+#endif
+
+__rust_helper void rust_helper_klp_sched_check(bool on)
+{
+	if (on)
+		static_branch_enable(&klp_sched_try_switch_key);
+	else
+		static_branch_disable(&klp_sched_try_switch_key);
+}
+
+__rust_helper void rust_helper_lockdep_assert_preemption_disabled(void)
+{
+	lockdep_assert_preemption_disabled();
+}
+
+/* Lists. */
+
+__rust_helper void rust_helper_list_add(struct list_head *new, struct list_head *head)
+{
+	list_add(new, head);
+}
+
+__rust_helper void rust_helper_list_del(struct list_head *entry)
+{
+	list_del(entry);
+}
+
+/* Shadow variables. */
+
+__rust_helper void *rust_helper_kzalloc(size_t size, gfp_t flags)
+{
+	return kzalloc(size, flags);
+}
+
+__rust_helper void rust_helper_klp_warn_duplicate_shadow(void *obj, unsigned long id)
+{
+	WARN(1, "Duplicate shadow variable <%p, %lx>\n", obj, id);
 }
 
 /* Modules. */
@@ -155,8 +223,8 @@ __rust_helper void rust_helper_klp_schedule_work(struct work_struct *work)
 	schedule_work(work);
 }
 
-__rust_helper void rust_helper_klp_schedule_delayed_work(struct delayed_work *work,
-							 unsigned long delay)
+__rust_helper void rust_helper_klp_mod_delayed_work(struct delayed_work *work,
+						    unsigned long delay)
 {
-	schedule_delayed_work(work, delay);
+	mod_delayed_work(system_percpu_wq, work, delay);
 }

@@ -117,7 +117,7 @@ pub fn ignore(_args: fmt::Arguments<'_>) {}
 #[cfg(CONFIG_DYNAMIC_DEBUG)]
 #[expect(clippy::crate_in_macro_def)]
 macro_rules! dynamic_pr_debug {
-    ($function:literal, $format:literal $($arg:tt)*) => {{
+    ($function:literal, $format:tt $($arg:tt)*) => {{
         #[link_section = "__dyndbg"]
         #[used(compiler)]
         static DESCRIPTOR: $crate::dynamic_debug::Descriptor =
@@ -152,7 +152,7 @@ macro_rules! dynamic_pr_debug {
 #[macro_export]
 #[cfg(not(CONFIG_DYNAMIC_DEBUG))]
 macro_rules! dynamic_pr_debug {
-    ($function:literal, $format:literal $($arg:tt)*) => {
+    ($function:literal, $format:tt $($arg:tt)*) => {
         if false {
             $crate::dynamic_debug::ignore($crate::prelude::fmt!($format $($arg)*));
         }

@@ -153,8 +153,9 @@ mod tests {
     #[test]
     fn current_task_has_a_stack() {
         let mut entries = [0; 64];
+        let task = current!();
         // SAFETY: It is the current task.
-        let saved = unsafe { save_reliable(current!(), &mut entries) };
+        let saved = unsafe { save_reliable(task, &mut entries) };
         if have_reliable() {
             let len = saved.unwrap_or(0);
             assert!(len > 2);
@@ -167,9 +168,10 @@ mod tests {
     #[test]
     fn breaking_ends_the_walk() {
         let mut seen = 0;
+        let task = current!();
         // SAFETY: It is the current task.
         let value = unsafe {
-            walk_reliable(current!(), |_| {
+            walk_reliable(task, |_| {
                 seen += 1;
                 ControlFlow::Break(7)
             })
@@ -182,8 +184,9 @@ mod tests {
 
     #[test]
     fn short_buffer_is_refused() {
+        let task = current!();
         // SAFETY: It is the current task.
-        let saved = unsafe { save_reliable(current!(), &mut [0; 1]) };
+        let saved = unsafe { save_reliable(task, &mut [0; 1]) };
         if have_reliable() {
             assert_eq!(saved, Err(E2BIG));
         }

@@ -1,0 +1,714 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Patches and their life: from `klp_enable_patch()` to the last reference.
+//!
+//! [`KLP_MUTEX`] owns the [`Registry`], which is all that the core knows: the patches, the
+//! transition, the redirected functions. What must not wait for it (the ftrace handler, tasks that
+//! switch by themselves, sysfs files that only show a flag) uses what is published for that.
+
+use crate::{
+    abi::{self, Func, Object, Patch, PatchRef},
+    names::{self, Found, Search},
+    patch::Redirects,
+    phase::Target,
+    relocs, state, sysfs,
+    transition::{self, Transition},
+};
+use kernel::{
+    bindings,
+    ffi::c_int,
+    kallsyms,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        global_lock, rcu, //
+    },
+    task::Task,
+    warn_on, //
+};
+
+use core::{ops::ControlFlow, ptr};
+
+/// Reports a warning, the first time only, if the condition is true.
+macro_rules! warn_on_once {
+    ($cond:expr) => {{
+        let cond = $cond;
+        if cond {
+            const ONCE_FLAGS: u32 = ::kernel::bug::bugflag_taint(::kernel::bindings::TAINT_WARN)
+                | ::kernel::bindings::BUGFLAG_ONCE;
+            ::kernel::warn_flags!(::core::file!(), ONCE_FLAGS);
+        }
+        cond
+    }};
+}
+pub(crate) use warn_on_once;
+
+/// All that the core knows.
+pub(crate) struct Registry {
+    /// The patches that are enabled or in transition, the oldest first. One that was disabled or
+    /// replaced is not here any more, even if its module still is.
+    patches: KVec<PatchRef>,
+    /// The transition that is going on.
+    pub(crate) transition: Option<Transition>,
+    /// The functions that are redirected.
+    pub(crate) redirects: Redirects,
+}
+
+global_lock! {
+    // SAFETY: `init` is called at boot, before there can be a module.
+    /// Serialises all changes, and owns what they change.
+    pub(crate) unsafe(uninit) static KLP_MUTEX: Mutex<Registry> = Registry {
+        patches: KVec::new(),
+        transition: None,
+        redirects: Redirects::new(),
+    };
+}
+
+/// The registry, for a callback of a patch that asks for it, and the task that runs the callback.
+///
+/// Only that task uses the pointer, so that neither needs an order.
+static CALLBACK_VIEW: Atomic<*const Registry> = Atomic::new(ptr::null());
+static CALLBACK_TASK: Atomic<*mut bindings::task_struct> = Atomic::new(ptr::null_mut());
+
+/// Initialises the lock.
+///
+/// # Safety
+///
+/// Must be called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: By the requirement of this function.
+    unsafe { KLP_MUTEX.init() };
+}
+
+/// Runs `f` with the registry: in a callback of a patch, which runs with the mutex held, with what
+/// the caller of the callback lends; elsewhere with the mutex.
+pub(crate) fn with_registry<R>(f: impl FnOnce(&Registry) -> R) -> R {
+    if ptr::eq(CALLBACK_TASK.load(Relaxed), Task::current_raw()) {
+        // SAFETY: The task is the current one, so that we are in a function that
+        // `Registry::call` calls; it has a reference.
+        f(unsafe { &*CALLBACK_VIEW.load(Relaxed) })
+    } else {
+        f(&KLP_MUTEX.lock())
+    }
+}
+
+impl Registry {
+    /// The patches that are enabled or in transition, the oldest first.
+    pub(crate) fn patches(&self) -> impl Iterator<Item = PatchRef> + '_ {
+        self.patches.iter().copied()
+    }
+
+    /// The patch that is in transition.
+    pub(crate) fn transition_patch(&self) -> Option<PatchRef> {
+        self.transition.as_ref().map(|transition| transition.patch)
+    }
+
+    /// Whether `patch` is the one in transition.
+    pub(crate) fn is_in_transition(&self, patch: &Patch) -> bool {
+        self.transition_patch().is_some_and(|other| ptr::eq(&*other, patch))
+    }
+
+    /// The position of `patch` among the patches, from 1; the number of patches if it is not one
+    /// of them.
+    pub(crate) fn stack_order(&self, patch: &Patch) -> usize {
+        self.position(patch).map_or(self.patches.len(), |index| index + 1)
+    }
+
+    fn position(&self, patch: &Patch) -> Option<usize> {
+        self.patches.iter().position(|other| ptr::eq(&**other, patch))
+    }
+
+    /// Calls a callback of a patch, which may ask for the registry.
+    pub(crate) fn call<R>(&self, callback: impl FnOnce() -> R) -> R {
+        CALLBACK_VIEW.store(self, Relaxed);
+        CALLBACK_TASK.store(Task::current_raw(), Relaxed);
+        let value = callback();
+        CALLBACK_TASK.store(ptr::null_mut(), Relaxed);
+        CALLBACK_VIEW.store(ptr::null(), Relaxed);
+        value
+    }
+
+    /// Makes what can fail of a patch: the sysfs tree, nops, addresses.
+    fn init_patch(&mut self, patch: PatchRef) -> Result {
+        self.patches.reserve(1, GFP_KERNEL)?;
+        sysfs::add_patch(&patch)?;
+        if patch.is_replacing() {
+            self.add_nops(&patch)?;
+        }
+        for object in patch.objects() {
+            init_object(&patch, object)?;
+        }
+        self.patches.push(patch, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// Adds to `patch`, which replaces all others, a nop for each function that is patched now and
+    /// not by it.
+    fn add_nops(&self, patch: &Patch) -> Result {
+        for old_patch in self.patches() {
+            for old_object in old_patch.objects() {
+                let object = match patch.objects().find(|object| object.is_same(old_object)) {
+                    Some(object) => object,
+                    None => Object::new_dynamic(old_object, patch)?,
+                };
+                for old_func in old_object.funcs() {
+                    let has = object.funcs().any(|func| {
+                        func.name() == old_func.name()
+                            && names::same_sympos(func.sympos(), old_func.sympos())
+                    });
+                    if !has {
+                        Func::new_nop(old_func, object)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Redirects the functions of `patch` and starts to move the tasks.
+    fn enable(&mut self, patch: PatchRef) -> Result {
+        if self.transition.is_some() {
+            return Err(EBUSY);
+        }
+        if warn_on!(patch.is_enabled()) {
+            return Err(EINVAL);
+        }
+
+        pr_notice!("enabling patch '{}'\n", patch.name());
+
+        let patched = self.init_transition(patch, Target::Patched).and_then(|()| {
+            patch
+                .objects()
+                .filter(|object| object.is_loaded())
+                .try_for_each(|object| self.enable_object(object))
+        });
+        if let Err(error) = patched {
+            pr_warn!("failed to enable patch '{}'\n", patch.name());
+            self.cancel_transition();
+            return Err(error);
+        }
+
+        self.start_transition();
+        patch.set_enabled(true);
+        self.try_complete_transition();
+        Ok(())
+    }
+
+    fn enable_object(&mut self, object: &Object) -> Result {
+        self.call(|| object.pre_patch()).inspect_err(|_| {
+            pr_warn!(
+                "pre-patch callback failed for object '{}'\n",
+                object.label()
+            );
+        })?;
+        self.redirects.patch_object(object).inspect_err(|_| {
+            pr_warn!("failed to patch object '{}'\n", object.label());
+        })
+    }
+
+    /// Starts to move the tasks off `patch`.
+    ///
+    /// # Errors
+    ///
+    /// - `EBUSY`: there is a transition.
+    /// - `EINVAL`: it is not enabled.
+    /// - `ENOMEM`.
+    pub(crate) fn disable(&mut self, patch: PatchRef) -> Result {
+        if warn_on!(!patch.is_enabled()) {
+            return Err(EINVAL);
+        }
+        if self.transition.is_some() {
+            return Err(EBUSY);
+        }
+
+        self.init_transition(patch, Target::Unpatched)?;
+        for object in patch.objects().filter(|object| object.is_patched()) {
+            self.call(|| object.pre_unpatch());
+        }
+        self.start_transition();
+        patch.set_enabled(false);
+        self.try_complete_transition();
+        Ok(())
+    }
+
+    /// The part of freeing a patch that needs the mutex. [`free_finish`] is to follow without it.
+    fn free_start(&mut self, patch: PatchRef) {
+        self.patches.retain(|other| *other != patch);
+        free_objects(&patch, false);
+    }
+
+    /// Frees a patch that is not in use any more, soon: the caller may be writing to one of its
+    /// files, which must be closed first.
+    pub(crate) fn free_async(&mut self, patch: PatchRef) {
+        self.free_start(patch);
+        patch.schedule_free_work();
+    }
+
+    /// Frees the patches that `patch` has replaced.
+    pub(crate) fn free_replaced_async(&mut self, patch: PatchRef) {
+        while let Some(&old) = self.patches.first() {
+            if old == patch {
+                break;
+            }
+            self.free_async(old);
+        }
+    }
+
+    /// Takes the functions of the patches that `patch` replaces off their stacks.
+    ///
+    /// No task uses them any more, unless the transition was forced; then they stay in memory.
+    pub(crate) fn unpatch_replaced(&mut self, patch: PatchRef) {
+        for old in self.patches.iter().take_while(|old| **old != patch) {
+            old.set_enabled(false);
+            for object in old.objects().filter(|object| object.is_patched()) {
+                self.redirects.unpatch_object(object, false);
+            }
+        }
+    }
+
+    /// Takes the nops of `patch` off, which have nothing to hide any more.
+    pub(crate) fn discard_nops(&mut self, patch: PatchRef) {
+        for object in patch.objects().filter(|object| object.is_patched()) {
+            self.redirects.unpatch_object(object, true);
+        }
+        free_objects(&patch, true);
+    }
+
+    /// A module is about to run: patches it.
+    fn module_coming(&mut self, module: &Module) -> Result {
+        for index in 0.. {
+            let Some(&patch) = self.patches.get(index) else {
+                break;
+            };
+            let object = patch.objects().find(|object| module.is_of(object));
+            let Some(object) = object else {
+                continue;
+            };
+            object.set_module(module.0);
+            if let Err(error) = self.patch_coming_object(patch, object) {
+                pr_warn!(
+                    "patch '{}' failed for module '{}', refusing to load module '{}'\n",
+                    patch.name(),
+                    object.label(),
+                    object.label()
+                );
+                module.set_alive(false);
+                object.set_module(ptr::null_mut());
+                self.clean_up_module(module, Some(patch));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn patch_coming_object(&mut self, patch: PatchRef, object: &Object) -> Result {
+        init_object_loaded(&patch, object).inspect_err(|error| {
+            pr_warn!(
+                "failed to initialize patch '{}' for module '{}' ({})\n",
+                patch.name(),
+                object.label(),
+                error.to_errno()
+            );
+        })?;
+
+        pr_notice!(
+            "applying patch '{}' to loading module '{}'\n",
+            patch.name(),
+            object.label()
+        );
+
+        if let Err(error) = self.call(|| object.pre_patch()) {
+            pr_warn!(
+                "pre-patch callback failed for object '{}'\n",
+                object.label()
+            );
+            relocs::clear_object(&patch, object);
+            return Err(error);
+        }
+
+        if let Err(error) = self.redirects.patch_object(object) {
+            pr_warn!(
+                "failed to apply patch '{}' to module '{}' ({})\n",
+                patch.name(),
+                object.label(),
+                error.to_errno()
+            );
+            self.call(|| object.post_unpatch());
+            relocs::clear_object(&patch, object);
+            return Err(error);
+        }
+
+        if self.is_in_transition(&patch) {
+            // The module does not run yet: its functions are on no stack before this is known.
+            self.refresh_index();
+        } else {
+            self.call(|| object.post_patch());
+        }
+        Ok(())
+    }
+
+    /// Reverts what the patches have done to a module, up to the patch `limit`.
+    fn clean_up_module(&mut self, module: &Module, limit: Option<PatchRef>) {
+        for index in 0.. {
+            let Some(&patch) = self.patches.get(index) else {
+                break;
+            };
+            if limit == Some(patch) {
+                break;
+            }
+            let object = patch.objects().find(|object| module.is_of(object));
+            let Some(object) = object else {
+                continue;
+            };
+            let in_transition = self.is_in_transition(&patch);
+            if !in_transition {
+                self.call(|| object.pre_unpatch());
+            }
+            pr_notice!(
+                "reverting patch '{}' on unloading module '{}'\n",
+                patch.name(),
+                object.label()
+            );
+            self.redirects.unpatch_object(object, false);
+            if in_transition {
+                self.refresh_index();
+            }
+            self.call(|| object.post_unpatch());
+            relocs::clear_object(&patch, object);
+            object.set_module(ptr::null_mut());
+            for func in object.funcs() {
+                func.forget_addresses();
+            }
+        }
+    }
+}
+
+/// Takes the functions and objects of `patch` off its lists and lets go of them: all, or only
+/// those that were made for nops.
+fn free_objects(patch: &Patch, nops_only: bool) {
+    for object in patch.objects() {
+        for func in object.funcs() {
+            if !nops_only || func.is_nop() {
+                func.unlink();
+            }
+        }
+        if !nops_only || object.is_dynamic() {
+            object.unlink();
+        }
+    }
+}
+
+/// The part of freeing a patch that waits for its users. The patch must not be used after it.
+fn free_finish(patch: PatchRef) {
+    patch.wait_for_release();
+    // The code must stay where tasks were forced to leave it: some may be in it.
+    if !patch.is_forced() {
+        patch.put_module();
+    }
+}
+
+/// The work that finishes the freeing of a patch.
+///
+/// # Safety
+///
+/// `work` must be the `free_work` of an accepted patch for which `free_start` was called.
+pub(crate) unsafe extern "C" fn free_work(work: *mut bindings::work_struct) {
+    // SAFETY: By the requirement of this function.
+    let patch = unsafe { Patch::from_free_work(work) };
+    // SAFETY: The reference to the module is what `free_finish` gives back.
+    free_finish(unsafe { PatchRef::new(patch) });
+}
+
+/// The space for the name of a module, its nul included.
+const MODULE_NAME_LEN: usize = {
+    const fn len<const N: usize>(_: fn(&bindings::module) -> &[c_char; N]) -> usize {
+        N
+    }
+    len(|module| &module.name)
+};
+
+/// Finds out whether the module that `object` is for is there.
+fn find_module(object: &Object) {
+    object.set_module(ptr::null_mut());
+    let Some(name) = object.module_name() else {
+        return;
+    };
+    // No reference is taken: a patch does not keep its target from being unloaded.
+    // `klp_module_going()` takes the patch off then.
+    let _rcu = rcu::read_lock();
+    // SAFETY: RCU's read side is held, and the name is nul-terminated.
+    let module = unsafe { bindings::find_module(name.as_char_ptr()) };
+    // SAFETY: If not null, the module is valid under RCU. One that is coming or going is left to
+    // `klp_module_coming()` and `klp_module_going()`.
+    if !module.is_null() && unsafe { (*module).klp_alive } {
+        object.set_module(module);
+    }
+}
+
+fn init_object(patch: &Patch, object: &Object) -> Result {
+    if let Some(name) = object.module_name() {
+        if name.count_bytes() >= MODULE_NAME_LEN {
+            return Err(EINVAL);
+        }
+    }
+    object.set_patched(false);
+    find_module(object);
+    sysfs::add_object(patch, object)?;
+    for func in object.funcs() {
+        init_func(object, func)?;
+    }
+    if object.is_loaded() {
+        init_object_loaded(patch, object)?;
+    }
+    Ok(())
+}
+
+fn init_func(object: &Object, func: &Func) -> Result {
+    // The author gives a replacement; a nop gets its address when the object is loaded.
+    if func.new_func() == 0 && !func.is_nop() {
+        return Err(EINVAL);
+    }
+    if func.name().count_bytes() >= bindings::KSYM_NAME_LEN as usize {
+        return Err(EINVAL);
+    }
+    func.init();
+    sysfs::add_func(object, func)
+}
+
+/// Does what needs the object to be loaded: relocations and addresses.
+fn init_object_loaded(patch: &Patch, object: &Object) -> Result {
+    if object.module_name().is_some() {
+        // Those for vmlinux were written when the module of the patch was loaded.
+        relocs::apply_object(patch, object)?;
+    }
+    let found = object.funcs().try_for_each(|func| find_func(object, func));
+    if found.is_err() && object.module_name().is_some() {
+        relocs::clear_object(patch, object);
+    }
+    found
+}
+
+/// Finds the addresses and sizes of a function and of its replacement.
+fn find_func(object: &Object, func: &Func) -> Result {
+    let old_func = find_symbol(object.module_name(), func.name(), func.sympos());
+    func.set_old(old_func.unwrap_or(0), 0);
+    let old_func = old_func?;
+
+    let Some(old_size) = kallsyms::symbol_size(old_func) else {
+        pr_err!("kallsyms size lookup failed for '{}'\n", func.name());
+        return Err(ENOENT);
+    };
+    func.set_old(old_func, old_size);
+
+    let new_func = if func.is_nop() {
+        old_func
+    } else {
+        func.new_func()
+    };
+    let Some(new_size) = kallsyms::symbol_size(new_func) else {
+        pr_err!(
+            "kallsyms size lookup failed for '{}' replacement\n",
+            func.name()
+        );
+        return Err(ENOENT);
+    };
+    func.set_new(new_func, new_size);
+    Ok(())
+}
+
+/// Returns the address of symbol number `sympos` of this name, or of the only one for 0.
+///
+/// # Errors
+///
+/// `EINVAL`: there is no such symbol, or there are several. The log says so.
+pub(crate) fn find_symbol(module: Option<&CStr>, name: &CStr, sympos: usize) -> Result<usize> {
+    let mut search = Search::new(sympos);
+    let mut add = |addr| {
+        if search.add(addr) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    match module {
+        Some(module) => kallsyms::for_each_in_module(module, |other, addr| {
+            if other == name {
+                add(addr)
+            } else {
+                ControlFlow::Continue(())
+            }
+        }),
+        None => kallsyms::for_each_match(name, add),
+    }
+
+    match search.result() {
+        Found::At(addr) => return Ok(addr),
+        Found::Nowhere => pr_err!("symbol '{}' not found in symbol table\n", name),
+        Found::Ambiguous => pr_err!(
+            "unresolvable ambiguity for symbol '{}' in object '{}'\n",
+            name,
+            module.unwrap_or(c"(null)")
+        ),
+        Found::TooFew => pr_err!(
+            "symbol position {} for symbol '{}' in object '{}' not found\n",
+            sympos,
+            name,
+            module.unwrap_or(c"vmlinux")
+        ),
+    }
+    Err(EINVAL)
+}
+
+/// A module that is coming or going.
+struct Module(*mut bindings::module);
+
+impl Module {
+    fn name(&self) -> &CStr {
+        // SAFETY: The module is valid for the call that we are in, its name nul-terminated.
+        unsafe { CStr::from_char_ptr((&raw const (*self.0).name).cast()) }
+    }
+
+    fn state(&self) -> bindings::module_state {
+        // SAFETY: As above; the caller is who changes the state.
+        unsafe { (*self.0).state }
+    }
+
+    /// Notes whether patches that come now are to look at the module.
+    fn set_alive(&self, alive: bool) {
+        // SAFETY: As above; the field is protected by `klp_mutex`, which is held.
+        unsafe { (*self.0).klp_alive = alive };
+    }
+
+    /// Whether `object` is for this module.
+    fn is_of(&self, object: &Object) -> bool {
+        object.module_name() == Some(self.name())
+    }
+}
+
+fn enable_patch(patch: &Patch) -> Result {
+    patch.check()?;
+
+    // SAFETY: The module is not null; it is the caller's.
+    if !unsafe { bindings::is_livepatch_module(patch.module()) } {
+        pr_err!(
+            "module {} is not marked as a livepatch module\n",
+            patch.name()
+        );
+        return Err(EINVAL);
+    }
+    if !sysfs::is_initialised() {
+        return Err(ENODEV);
+    }
+    if !kernel::stacktrace::have_reliable() {
+        pr_warn!("This architecture doesn't have support for the livepatch consistency model.\n");
+        pr_warn!("The livepatch transition may never complete.\n");
+    }
+
+    let mut registry = KLP_MUTEX.lock();
+
+    if registry.position(patch).is_some() {
+        pr_err!("patch '{}' is already enabled\n", patch.name());
+        return Err(EEXIST);
+    }
+    if !state::is_compatible(&registry, patch) {
+        pr_err!(
+            "Livepatch patch ({}) is not compatible with the already installed livepatches.\n",
+            patch.name()
+        );
+        return Err(EINVAL);
+    }
+    patch.get_module()?;
+    // SAFETY: The reference was just taken; `free_finish` gives it back.
+    let patch = unsafe { PatchRef::new(patch) };
+    patch.init_early();
+
+    let enabled = registry
+        .init_patch(patch)
+        .and_then(|()| registry.enable(patch));
+    if let Err(error) = enabled {
+        registry.free_start(patch);
+        drop(registry);
+        free_finish(patch);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Enables a patch, once the C side has called it from the patch's module.
+///
+/// Makes the patch's tree in sysfs, finds the functions, redirects them, and starts the
+/// transition. May sleep.
+///
+/// # Errors
+///
+/// As negative numbers:
+///
+/// - `EINVAL`: something is missing in the structure; the module is not marked as a livepatch; the
+///   patch cannot deal with the states of the patches that are there; a function is not found, or
+///   cannot be hooked; what `pre_patch` says.
+/// - `EEXIST`: the patch is enabled, or one of its names exists twice.
+/// - `EBUSY`: there is a transition; somebody else redirects one of the functions.
+/// - `ENOENT`, `ENOMEM`, `ENODEV`: the size of a function is not known; no memory; the module goes
+///   away, or sysfs is not there.
+///
+/// After an error nothing has changed.
+#[export]
+unsafe extern "C" fn klp_enable_patch(patch: *mut bindings::klp_patch) -> c_int {
+    // SAFETY: The caller gives its own patch, which it does not touch any more.
+    match unsafe { Patch::from_ptr(patch) } {
+        Some(patch) => abi::errno(enable_patch(patch)),
+        None => EINVAL.to_errno(),
+    }
+}
+
+/// Patches a module that is about to run. May sleep.
+///
+/// Called by the module loader in the state `MODULE_STATE_COMING`; refuses the module if a patch
+/// cannot be applied.
+#[export]
+unsafe extern "C" fn klp_module_coming(module: *mut bindings::module) -> c_int {
+    let module = Module(module);
+    if warn_on!(module.state() != bindings::module_state_MODULE_STATE_COMING) {
+        return EINVAL.to_errno();
+    }
+    if module.name() == c"vmlinux" {
+        pr_err!("vmlinux.ko: invalid module name\n");
+        return EINVAL.to_errno();
+    }
+
+    let mut registry = KLP_MUTEX.lock();
+    // From now on patches that come look at the module by themselves.
+    module.set_alive(true);
+    abi::errno(registry.module_coming(&module))
+}
+
+/// Takes the patches off a module that has run for the last time. May sleep.
+///
+/// Called by the module loader in the state `MODULE_STATE_GOING`, or `MODULE_STATE_COMING` if
+/// loading has failed.
+#[export]
+unsafe extern "C" fn klp_module_going(module: *mut bindings::module) {
+    let module = Module(module);
+    let state = module.state();
+    if warn_on!(
+        state != bindings::module_state_MODULE_STATE_GOING
+            && state != bindings::module_state_MODULE_STATE_COMING
+    ) {
+        return;
+    }
+
+    let mut registry = KLP_MUTEX.lock();
+    module.set_alive(false);
+    registry.clean_up_module(&module, None);
+}
+
+/// Initialises what must be there before the first module is loaded. Called once, at boot.
+#[no_mangle]
+extern "C" fn klp_core_init_early() {
+    // SAFETY: Called once, by `exports.c`, before there is a module.
+    unsafe { init() };
+    // SAFETY: As above.
+    unsafe { crate::shadow::init() };
+    // SAFETY: As above.
+    unsafe { transition::init() };
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the livepatch core in Rust needs of C: exported symbols, a static key,
+ * a weak function, and to be called at boot.
+ */
+
+#include <linux/export.h>
+#include <linux/init.h>
+#include <linux/livepatch.h>
+#include <linux/livepatch_sched.h>
+#include <linux/moduleloader.h>
+
+void klp_core_init_early(void);
+int klp_core_init(void);
+
+/* Turned on during a transition: has the scheduler call __klp_sched_try_switch(). */
+DEFINE_STATIC_KEY_FALSE(klp_sched_try_switch_key);
+
+EXPORT_SYMBOL_GPL(klp_enable_patch);
+EXPORT_SYMBOL_GPL(klp_find_section_by_name);
+EXPORT_SYMBOL_GPL(klp_get_prev_state);
+EXPORT_SYMBOL_GPL(klp_get_state);
+EXPORT_SYMBOL_GPL(klp_shadow_alloc);
+EXPORT_SYMBOL_GPL(klp_shadow_free);
+EXPORT_SYMBOL_GPL(klp_shadow_free_all);
+EXPORT_SYMBOL_GPL(klp_shadow_get);
+EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc);
+
+/* For architectures whose relocations can be applied again without this. */
+void __weak clear_relocate_add(Elf_Shdr *sechdrs, const char *strtab,
+			       unsigned int symindex, unsigned int relsec,
+			       struct module *me)
+{
+}
+
+static int __init klp_init_early(void)
+{
+	klp_core_init_early();
+	return 0;
+}
+early_initcall(klp_init_early);
+
+static int __init klp_init(void)
+{
+	return klp_core_init();
+}
+module_init(klp_init);

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The livepatch core: replaces functions of the running kernel, task by task.
+//!
+//! A patch is a module that says which functions are to be replaced by which of its own. The core
+//! has ftrace call it at the entry of those functions and sends the calls on. It moves one task
+//! after the other from the old functions to the new ones, each when it is in none of them, so that
+//! no task ever sees a mixture.
+//!
+//! | file            | what is in it                                                |
+//! | --------------- | ------------------------------------------------------------ |
+//! | `core.rs`       | patches and their life; modules that come and go             |
+//! | `patch.rs`      | redirecting functions: batches, tables, the ftrace handler   |
+//! | `transition.rs` | moving the tasks                                             |
+//! | `sysfs.rs`      | `/sys/kernel/livepatch`                                      |
+//! | `shadow.rs`     | data that patches attach to structures                       |
+//! | `state.rs`      | what patches do to the system besides                        |
+//! | `relocs.rs`     | relocations against symbols that are not exported            |
+//! | `abi.rs`        | the structures that patches consist of, fenced               |
+//! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs` | decisions, without bindings  |
+//! | `exports.c`     | what has to be C                                             |
+//!
+//! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
+
+mod abi;
+#[path = "core.rs"]
+mod klp;
+mod names;
+mod patch;
+mod phase;
+mod ranges;
+mod relocs;
+mod route;
+mod shadow;
+mod state;
+mod sysfs;
+mod transition;
+
+#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
+mod kunit;
+
+/// What log lines begin with.
+const __LOG_PREFIX: &[u8] = b"livepatch\0";

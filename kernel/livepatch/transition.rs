@@ -1,0 +1,854 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The transition: moving each task from the old functions to the new ones, or back.
+//!
+//! While a patch is in transition, `task_struct::patch_state` says for each task which functions it
+//! uses, and `TIF_PATCH_PENDING` that it has yet to switch. A task switches when it is known to be
+//! in none of the functions concerned:
+//!
+//! - on its way to user mode, or in the idle loop: `klp_update_patch_state()`;
+//! - when it goes to sleep in a freezable state, and its stack is free of them:
+//!   `__klp_sched_try_switch()`;
+//! - while it does not run, and its stack is free of them: [`Registry::try_complete_transition`].
+//!
+//! # Concurrency
+//!
+//! The transition belongs to the [`Registry`], thus to `klp_mutex`. What tasks read when they
+//! switch by themselves is published: [`TARGET`] and [`INDEX`]. Both are written while no task has
+//! `TIF_PATCH_PENDING` set; the write barrier in [`Registry::start_transition`] orders them before
+//! the flags are set, and whoever finds the flag set reads them after it.
+//!
+//! They change or go away only after the flags were cleared, and after [`synchronize`], which waits
+//! until each CPU has scheduled: those who read them do so with preemption disabled.
+//!
+//! `tasklist_lock` is held to set and to test flags of all tasks, which takes a few instructions
+//! each, and never over a stack. Stacks are walked under RCU, in batches. So a task may be forked
+//! while the walk is going on, and be missed by it; at the end all tasks are looked at once more,
+//! with the lock held. A new task has its parent's state, as of a moment when the parent holds the
+//! lock for writing. So once all tasks have arrived while the lock is held, all that come later
+//! have, too.
+
+use crate::{
+    abi::{Func, PatchRef},
+    klp::{warn_on_once, Registry, KLP_MUTEX},
+    phase::{Backoff, PatchState, Target},
+    ranges::{self, Range},
+};
+use kernel::{
+    bindings, dynamic_pr_debug,
+    ffi::{c_int, c_uint, c_void},
+    prelude::*,
+    stacktrace,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        barrier::{smp_mb, Read, Write},
+        rcu,
+    },
+    task::Task,
+    types::Opaque, //
+};
+
+use core::{ops::ControlFlow, ptr};
+
+/// A transition that is going on.
+pub(crate) struct Transition {
+    /// The patch.
+    pub(crate) patch: PatchRef,
+    /// Where tasks are taken.
+    target: Target,
+    /// When to look again at the tasks that are left.
+    backoff: Backoff,
+    /// The ranges of code that tasks must not be in, and room to write down others.
+    index: [KBox<Index>; 2],
+}
+
+/// The state of a task that has arrived, for those who hold no lock.
+static TARGET: Atomic<i32> = Atomic::new(PatchState::Idle.raw());
+
+/// The ranges of code that tasks must not be in, for those who hold no lock.
+static INDEX: Atomic<*const Index> = Atomic::new(ptr::null());
+
+/// The patch in transition, for sysfs, which only compares it.
+static PATCH: Atomic<*mut bindings::klp_patch> = Atomic::new(ptr::null_mut());
+
+/// The work that looks again at the tasks that are left.
+struct Work(Opaque<bindings::delayed_work>);
+
+// SAFETY: Made for being used by several threads.
+unsafe impl Sync for Work {}
+
+static WORK: Work = Work(Opaque::uninit());
+
+/// Initialises the work.
+///
+/// # Safety
+///
+/// Must be called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: By the requirement of this function, the work is not in use.
+    unsafe { bindings::klp_init_delayed_work(WORK.0.get(), Some(retry)) };
+}
+
+/// Has the work run after `delay` ticks, whatever it was waiting for.
+fn retry_in(delay: usize) {
+    // SAFETY: `init` has initialised the work.
+    unsafe { bindings::klp_mod_delayed_work(WORK.0.get(), delay as _) };
+}
+
+/// # Safety
+///
+/// To be called by the workqueue only.
+unsafe extern "C" fn retry(_work: *mut bindings::work_struct) {
+    let mut registry = KLP_MUTEX.lock();
+    if registry.transition.is_some() {
+        registry.try_complete_transition();
+    }
+}
+
+/// Whether `patch` is in transition. Needs no lock, but the answer may be out of date.
+pub(crate) fn is_patch(patch: *mut bindings::klp_patch) -> bool {
+    ptr::eq(PATCH.load(Relaxed), patch)
+}
+
+/// The name of the function that a range belongs to.
+#[derive(Clone, Copy)]
+struct Tag(*const Func);
+
+/// Ranges of code that tasks must not be in.
+struct Index {
+    /// As many of them as `len` says are sorted and do not overlap.
+    ranges: KVVec<Range<Tag>>,
+    len: usize,
+}
+
+// SAFETY: The pointers are to functions of the patch in transition, which outlive the index.
+unsafe impl Send for Index {}
+
+impl Index {
+    /// Makes an index with room for so many ranges.
+    fn new(capacity: usize) -> Result<KBox<Self>> {
+        let ranges = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        Ok(KBox::new(Self { ranges, len: 0 }, GFP_KERNEL)?)
+    }
+
+    /// Returns the function whose code `addr` is in.
+    #[inline]
+    fn find(&self, addr: usize) -> Option<Tag> {
+        let ranges = self.ranges.get(..self.len)?;
+        ranges::find(ranges, addr).map(|range| range.tag)
+    }
+}
+
+// Tasks.
+
+fn patch_state(task: &Task) -> i32 {
+    // SAFETY: The task is valid; an `int` that others may be writing.
+    unsafe { ptr::read_volatile(&raw const (*task.as_ptr()).patch_state) }
+}
+
+fn set_patch_state(task: &Task, state: i32) {
+    // SAFETY: The task is valid; an `int` that others may be reading.
+    unsafe { ptr::write_volatile(&raw mut (*task.as_ptr()).patch_state, state) };
+}
+
+fn is_pending(task: &Task) -> bool {
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_patch_pending(task.as_ptr()) }
+}
+
+fn set_pending(task: &Task) {
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_set_patch_pending(task.as_ptr()) };
+}
+
+fn clear_pending(task: &Task) {
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_clear_patch_pending(task.as_ptr()) };
+}
+
+/// Calls `f` for each thread with `tasklist_lock` held, until it breaks.
+fn each_thread(mut f: impl FnMut(&Task) -> ControlFlow<()>) -> ControlFlow<()> {
+    // SAFETY: The lock is not held, and `f` does not take it.
+    unsafe { bindings::read_lock_tasklist() };
+    let mut value = ControlFlow::Continue(());
+    // SAFETY: `init_task` is the first on the list, and always there.
+    let mut process = unsafe { bindings::next_process(&raw mut bindings::init_task) };
+    'all: while !process.is_null() {
+        // SAFETY: The lock is held, so that what is on the lists stays.
+        let mut thread = unsafe { bindings::first_thread(process) };
+        while !thread.is_null() {
+            // SAFETY: As above; `Task` is a transparent wrapper.
+            value = f(unsafe { &*thread.cast::<Task>() });
+            if value.is_break() {
+                break 'all;
+            }
+            // SAFETY: As above.
+            thread = unsafe { bindings::next_thread(thread) };
+        }
+        // SAFETY: As above.
+        process = unsafe { bindings::next_process(process) };
+    }
+    // SAFETY: Taken above.
+    unsafe { bindings::read_unlock_tasklist() };
+    value
+}
+
+/// Calls `f` for the idle task of each CPU that there may be, with the CPU's number.
+fn each_idle_task(mut f: impl FnMut(c_uint, &Task)) {
+    let mut cpu = -1;
+    loop {
+        // SAFETY: Takes -1 and the number of any CPU.
+        let next = unsafe { bindings::cpumask_next_possible(cpu) };
+        // SAFETY: Set at boot.
+        if next >= unsafe { bindings::nr_cpu_ids } {
+            break;
+        }
+        cpu = next as c_int;
+        // SAFETY: The CPU is possible. Its idle task, which was made at boot, stays for good.
+        if let Some(task) = unsafe { bindings::idle_task(cpu).cast::<Task>().as_ref() } {
+            f(next, task);
+        }
+    }
+}
+
+/// Calls `f` for all tasks: each thread, and each idle task.
+fn each_task(f: impl Fn(&Task)) {
+    let _ = each_thread(|task| {
+        f(task);
+        ControlFlow::Continue(())
+    });
+    each_idle_task(|_, task| f(task));
+}
+
+/// How many tasks are looked at in one go.
+const BATCH: usize = 32;
+
+/// Calls `f` for each thread under RCU, with breaks. Tasks that are forked meanwhile may be missed.
+///
+/// The walk goes by process ids in the initial name space, which a break cannot lead astray as the
+/// links of a task can that exits.
+fn walk_threads(mut f: impl FnMut(&Task)) {
+    let mut nr = 1;
+    loop {
+        let rcu = rcu::read_lock();
+        for _ in 0..BATCH {
+            // SAFETY: RCU's read side is held.
+            let pid = unsafe { bindings::find_ge_pid(nr, &raw mut bindings::init_pid_ns) };
+            if pid.is_null() {
+                return;
+            }
+            // SAFETY: As above.
+            nr = unsafe { bindings::pid_nr(pid) }.saturating_add(1);
+            // SAFETY: As above, which keeps the task, too; `Task` is a transparent wrapper.
+            let task = unsafe { bindings::pid_task(pid, bindings::pid_type_PIDTYPE_PID) };
+            // SAFETY: As above.
+            if let Some(task) = unsafe { task.cast::<Task>().as_ref() } {
+                f(task);
+            }
+        }
+        drop(rcu);
+        // SAFETY: No lock but the mutex is held.
+        unsafe { bindings::cond_resched() };
+    }
+}
+
+/// Does nothing: that it has run says that the CPU has scheduled.
+///
+/// # Safety
+///
+/// To be called by the workqueue only.
+unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
+
+/// Waits until each CPU has scheduled.
+///
+/// What ran with preemption disabled when this was called is done then, also where RCU was not
+/// watching it: in the idle loop, and on the way from and to user mode. May sleep.
+pub(crate) fn synchronize() {
+    // SAFETY: `nothing` is a work function. Process context; no locks but the mutex.
+    while unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
+        // No memory for the works. To go on without having waited would not be safe.
+        kernel::time::delay::fsleep(kernel::time::Delta::from_millis(10));
+    }
+}
+
+// Switching one task.
+
+/// Why a task was not switched.
+#[derive(Clone, Copy)]
+enum Refusal {
+    /// It runs.
+    Running,
+    /// Its stack cannot be relied on.
+    Unreliable,
+    /// It is in a function of the patch.
+    Asleep(Tag),
+    /// It could not be looked at.
+    Unknown(c_int),
+}
+
+/// What [`check_and_switch`] is called with.
+struct Check {
+    target: PatchState,
+    index: *const Index,
+    refusal: Option<Refusal>,
+}
+
+/// Switches a task if its stack allows; otherwise writes down why not.
+///
+/// # Safety
+///
+/// - `task` must be current, with preemption disabled, or be kept as it is, running or not.
+/// - `check` must point to a `Check` that nobody else uses, with an index that is valid or null.
+unsafe extern "C" fn check_and_switch(
+    task: *mut bindings::task_struct,
+    check: *mut c_void,
+) -> c_int {
+    // SAFETY: By the requirement of this function.
+    let check = unsafe { &mut *check.cast::<Check>() };
+
+    // SAFETY: The task is valid.
+    let running = unsafe { bindings::task_curr(task) } != 0;
+    if running && !ptr::eq(task, Task::current_raw()) {
+        check.refusal = Some(Refusal::Running);
+        return EBUSY.to_errno();
+    }
+
+    // SAFETY: The task is valid; `Task` is a transparent wrapper.
+    let task = unsafe { &*task.cast::<Task>() };
+    // SAFETY: By the requirement of this function.
+    let Some(index) = (unsafe { check.index.as_ref() }) else {
+        return EINVAL.to_errno();
+    };
+    // SAFETY: The task is current or does not run.
+    let found = unsafe {
+        stacktrace::walk_reliable(task, |addr| match index.find(addr) {
+            Some(tag) => ControlFlow::Break(tag),
+            None => ControlFlow::Continue(()),
+        })
+    };
+    let refusal = match found {
+        Ok(None) => {
+            clear_pending(task);
+            set_patch_state(task, check.target.raw());
+            return 0;
+        }
+        Ok(Some(tag)) => Refusal::Asleep(tag),
+        Err(_) => Refusal::Unreliable,
+    };
+    check.refusal = Some(refusal);
+    EAGAIN.to_errno()
+}
+
+/// Says in the log, if the user wants to know, why a task was not switched.
+#[cold]
+fn explain(task: &Task, refusal: Refusal) {
+    // SAFETY: The name is nul-terminated at all times.
+    let comm = unsafe { CStr::from_ptr((&raw const (*task.as_ptr()).comm).cast()) };
+    match refusal {
+        Refusal::Running => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} is running\n",
+            comm,
+            task.pid()
+        ),
+        Refusal::Unreliable => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} has an unreliable stack\n",
+            comm,
+            task.pid()
+        ),
+        Refusal::Asleep(tag) => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} is sleeping on function {}\n",
+            comm,
+            task.pid(),
+            // SAFETY: The function belongs to the patch in transition.
+            unsafe { &*tag.0 }.name()
+        ),
+        Refusal::Unknown(errno) => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: Unknown error code ({}) when trying to switch {}:{}\n",
+            errno,
+            comm,
+            task.pid()
+        ),
+    }
+}
+
+/// Switches a task if it is in none of the functions concerned, and returns whether it has arrived.
+///
+/// # Safety
+///
+/// `index` must be valid, and that of the transition to `target`. Preemption must be disabled if
+/// the task is current.
+unsafe fn try_switch(task: &Task, target: PatchState, index: *const Index) -> bool {
+    if patch_state(task) == target.raw() {
+        return true;
+    }
+    // Without reliable stacks, tasks switch on their way to user mode only.
+    if !stacktrace::have_reliable() {
+        return false;
+    }
+
+    let mut check = Check {
+        target,
+        index,
+        refusal: None,
+    };
+    let arg = (&raw mut check).cast::<c_void>();
+    let ret = if ptr::eq(task.as_ptr(), Task::current_raw()) {
+        // SAFETY: The task is current, preemption is disabled, and `check` is ours.
+        unsafe { check_and_switch(task.as_ptr(), arg) }
+    } else {
+        // SAFETY: `task_call_func` keeps the task as it is, running or not; `check` is ours.
+        unsafe { bindings::task_call_func(task.as_ptr(), Some(check_and_switch), arg) }
+    };
+    if ret == 0 {
+        return true;
+    }
+    explain(task, check.refusal.unwrap_or(Refusal::Unknown(ret)));
+    false
+}
+
+/// Switches a task to the state that the transition leads to, if it has yet to.
+///
+/// Called on the way to user mode and in the idle loop for the current task, where RCU may not be
+/// watching; and, with harm to consistency, for any task when a transition is forced. Takes no
+/// lock, and does not sleep.
+#[export]
+unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
+    // `synchronize` waits for this.
+    //
+    // SAFETY: Enabled again below.
+    unsafe { bindings::preempt_disable_notrace() };
+
+    // If the flag was set, this is a full barrier. It orders the flag before `TARGET`, and, on this
+    // CPU, before what the ftrace handler reads of the redirected functions. Pairs with the write
+    // barrier in `start_transition`.
+    //
+    // SAFETY: The caller gives a valid task.
+    if unsafe { bindings::klp_test_and_clear_patch_pending(task) } {
+        // SAFETY: As above; an `int` that others may be reading.
+        unsafe { ptr::write_volatile(&raw mut (*task).patch_state, TARGET.load(Relaxed)) };
+    }
+
+    // SAFETY: Disabled above.
+    unsafe { bindings::preempt_enable_notrace() };
+}
+
+/// Switches the current task, which is about to sleep in a freezable state, if its stack allows.
+///
+/// Called by the scheduler, with preemption disabled, and only while there is a transition. This is
+/// how kernel threads that are busy but for such sleeps get switched.
+#[export]
+unsafe extern "C" fn __klp_sched_try_switch() {
+    // SAFETY: An assertion.
+    unsafe { bindings::lockdep_assert_preemption_disabled() };
+
+    // SAFETY: The current task is valid for as long as it runs this.
+    let task = unsafe { &*Task::current_raw().cast::<Task>() };
+    if !is_pending(task) {
+        return;
+    }
+
+    // Orders the flag before `TARGET` and `INDEX`. Pairs with the write barrier in
+    // `start_transition`.
+    smp_mb(Read);
+
+    let target = match TARGET.load(Relaxed) {
+        0 => PatchState::Unpatched,
+        1 => PatchState::Patched,
+        _ => return,
+    };
+    // SAFETY: The flag was set, so that the index is that of a transition to `target`. It is valid
+    // until `synchronize` has waited for us, who run with preemption disabled.
+    unsafe { try_switch(task, target, INDEX.load(Relaxed)) };
+}
+
+/// Gives a task that is being forked the state of its parent, which is current.
+///
+/// Called with `tasklist_lock` held for writing, which all who change flags of all tasks hold for
+/// reading. The parent itself switches in its own context only.
+#[export]
+unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
+    // SAFETY: The child is valid, and nobody else knows it yet.
+    let child = unsafe { &*child.cast::<Task>() };
+    // SAFETY: The current task is valid for as long as it runs this.
+    let parent = unsafe { &*Task::current_raw().cast::<Task>() };
+
+    // The flags were copied earlier; the parent may have switched since.
+    if is_pending(parent) {
+        set_pending(child);
+    } else {
+        clear_pending(child);
+    }
+    set_patch_state(child, patch_state(parent));
+}
+
+/// Asks the tasks that have yet to switch to come by the kernel's exit: user tasks by a signal that
+/// is none, kernel threads by waking them up.
+fn send_signals() {
+    let _ = each_thread(|task| {
+        if is_pending(task) {
+            let raw = task.as_ptr();
+            // SAFETY: The task is valid.
+            if unsafe { (*raw).flags } & bindings::PF_KTHREAD != 0 {
+                // SAFETY: As above.
+                unsafe { bindings::wake_up_state(raw, bindings::TASK_INTERRUPTIBLE) };
+            } else {
+                // SAFETY: As above.
+                unsafe { bindings::set_notify_signal(raw) };
+            }
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+impl Registry {
+    /// Prepares a transition of `patch`: all tasks get the state that they start from, and the
+    /// patch's functions that are on function stacks, or come to be, depend on it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: nothing has happened, and there is no transition.
+    pub(crate) fn init_transition(&mut self, patch: PatchRef, target: Target) -> Result {
+        warn_on_once!(self.transition.is_some());
+
+        // All functions, so that the index does not have to grow when modules come.
+        let capacity = patch.objects().map(|object| object.funcs().count()).sum();
+        let index = [Index::new(capacity)?, Index::new(capacity)?];
+
+        self.transition = Some(Transition {
+            patch,
+            target,
+            backoff: Backoff::new(bindings::HZ as usize),
+            index,
+        });
+        PATCH.store(patch.as_ptr(), Relaxed);
+        // Has no effect before the flags are set.
+        TARGET.store(target.state().raw(), Relaxed);
+
+        dynamic_pr_debug!(
+            "klp_init_transition",
+            "'{}': initializing {} transition\n",
+            patch.name(),
+            target.verb()
+        );
+
+        let initial = target.opposite().state().raw();
+        each_task(|task| {
+            warn_on_once!(patch_state(task) != PatchState::Idle.raw());
+            set_patch_state(task, initial);
+        });
+
+        // Whoever sees that a way splits also sees the states: `Table::update` writes it by a
+        // release store.
+        self.set_in_transition(patch, true);
+        Ok(())
+    }
+
+    /// Has the functions of `patch` depend on the task, or not any more.
+    fn set_in_transition(&self, patch: PatchRef, in_transition: bool) {
+        for object in patch.objects() {
+            for func in object.funcs() {
+                func.set_in_transition(in_transition);
+            }
+            if object.is_patched() {
+                self.redirects.update_object(object);
+            }
+        }
+    }
+
+    /// Writes down the ranges of code that tasks must not be in, and publishes them.
+    fn publish_index(&mut self) {
+        let Some(transition) = &mut self.transition else {
+            return;
+        };
+        let [current, spare] = &mut transition.index;
+        let index = &mut **spare;
+        index.ranges.clear();
+        for object in transition.patch.objects() {
+            if !object.is_patched() {
+                continue;
+            }
+            for func in object.funcs() {
+                // Tasks leave what they use now: the replacement, or what it replaces.
+                let (start, len) = match transition.target {
+                    Target::Unpatched => (func.new_func(), func.sizes().1),
+                    Target::Patched => self.redirects.below(func),
+                };
+                let range = Range {
+                    start,
+                    len,
+                    tag: Tag(func),
+                };
+                // There is room for all functions of the patch.
+                warn_on_once!(index.ranges.push_within_capacity(range).is_err());
+            }
+        }
+        index.len = ranges::prepare(&mut index.ranges);
+        // Readers come to the data by the pointer. Who publishes when there may be readers has a
+        // barrier before they look, or waits for those who have the old one.
+        smp_mb(Write);
+        INDEX.store(index, Relaxed);
+        core::mem::swap(current, spare);
+    }
+
+    /// Publishes the ranges anew after an object of the patch in transition has come or gone.
+    pub(crate) fn refresh_index(&mut self) {
+        self.publish_index();
+        // The old ones may be written over the next time.
+        synchronize();
+    }
+
+    /// Lets tasks begin to switch.
+    pub(crate) fn start_transition(&mut self) {
+        self.publish_index();
+        let Some(transition) = &mut self.transition else {
+            warn_on_once!(true);
+            return;
+        };
+        let target = transition.target;
+        transition.backoff = Backoff::new(bindings::HZ as usize);
+
+        pr_notice!(
+            "'{}': starting {} transition\n",
+            transition.patch.name(),
+            target.verb()
+        );
+
+        // Orders `TARGET`, `INDEX` and the redirected functions before the flags. Pairs with the
+        // barriers between the flag and what they say in `klp_update_patch_state` and
+        // `__klp_sched_try_switch`.
+        smp_mb(Write);
+
+        each_task(|task| {
+            if patch_state(task) != target.state().raw() {
+                set_pending(task);
+            }
+        });
+
+        // SAFETY: May sleep here.
+        unsafe { bindings::klp_sched_check(true) };
+    }
+
+    /// Switches the tasks that can be, and ends the transition if none is left.
+    ///
+    /// Otherwise it will be called again later.
+    pub(crate) fn try_complete_transition(&mut self) {
+        let Some(transition) = &mut self.transition else {
+            warn_on_once!(true);
+            return;
+        };
+        let patch = transition.patch;
+        let target = transition.target.state();
+        let [index, _] = &transition.index;
+        let index: *const Index = &**index;
+        let mut complete = true;
+
+        walk_threads(|task| {
+            let _preempt = Preempt::disable();
+            // SAFETY: The index is that of this transition, which we own.
+            if !unsafe { try_switch(task, target, index) } {
+                complete = false;
+            }
+        });
+
+        // SAFETY: May sleep here.
+        unsafe { bindings::cpus_read_lock() };
+        each_idle_task(|cpu, task| {
+            // SAFETY: The number is one of a CPU.
+            if unsafe { bindings::cpu_online(cpu) } {
+                let _preempt = Preempt::disable();
+                // SAFETY: The index is that of this transition, which we own.
+                if !unsafe { try_switch(task, target, index) } {
+                    complete = false;
+                    // Has it pass the idle loop, where it switches.
+                    //
+                    // SAFETY: The number is one of a CPU.
+                    unsafe { bindings::wake_up_if_idle(cpu as c_int) };
+                }
+            } else if patch_state(task) != target.raw() {
+                // It does not run anything, and cannot before the lock is released.
+                clear_pending(task);
+                set_patch_state(task, target.raw());
+            }
+        });
+        // SAFETY: Taken above.
+        unsafe { bindings::cpus_read_unlock() };
+
+        // Tasks that were forked meanwhile may have been missed.
+        complete = complete
+            && each_thread(|task| {
+                if patch_state(task) == target.raw() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })
+            .is_continue();
+
+        if !complete {
+            let retry = transition.backoff.next();
+            if retry.signal {
+                if retry.announce {
+                    pr_notice!("signaling remaining tasks\n");
+                }
+                send_signals();
+            }
+            retry_in(retry.delay);
+            return;
+        }
+
+        // SAFETY: May sleep here.
+        unsafe { bindings::klp_sched_check(false) };
+        self.complete_transition();
+
+        if !patch.is_enabled() {
+            self.free_async(patch);
+        } else if patch.is_replacing() {
+            self.free_replaced_async(patch);
+        }
+    }
+
+    /// Cleans up: all tasks have arrived.
+    fn complete_transition(&mut self) {
+        let Some(transition) = &self.transition else {
+            return;
+        };
+        let patch = transition.patch;
+        let target = transition.target;
+
+        dynamic_pr_debug!(
+            "klp_complete_transition",
+            "'{}': completing {} transition\n",
+            patch.name(),
+            target.verb()
+        );
+
+        match target {
+            Target::Patched => {
+                if patch.is_replacing() {
+                    self.unpatch_replaced(patch);
+                    self.discard_nops(patch);
+                }
+                self.set_in_transition(patch, false);
+            }
+            Target::Unpatched => {
+                for object in patch.objects().filter(|object| object.is_patched()) {
+                    self.redirects.unpatch_object(object, false);
+                }
+                self.set_in_transition(patch, false);
+            }
+        }
+
+        // A handler may have seen that the way splits, and be about to look at the task's state,
+        // which loses its meaning below. A task may be using the index.
+        synchronize();
+        INDEX.store(ptr::null(), Relaxed);
+
+        each_task(|task| {
+            warn_on_once!(is_pending(task));
+            set_patch_state(task, PatchState::Idle.raw());
+        });
+
+        for object in patch.objects().filter(|object| object.is_loaded()) {
+            self.call(|| match target {
+                Target::Patched => object.post_patch(),
+                Target::Unpatched => object.post_unpatch(),
+            });
+        }
+
+        pr_notice!("'{}': {} complete\n", patch.name(), target.verb());
+
+        TARGET.store(PatchState::Idle.raw(), Relaxed);
+        PATCH.store(ptr::null_mut(), Relaxed);
+        self.transition = None;
+    }
+
+    /// Ends a transition that was prepared and not started, as enabling its patch has failed.
+    pub(crate) fn cancel_transition(&mut self) {
+        let Some(transition) = &mut self.transition else {
+            // It was not even prepared.
+            return;
+        };
+        if warn_on_once!(transition.target != Target::Patched) {
+            return;
+        }
+        dynamic_pr_debug!(
+            "klp_cancel_transition",
+            "'{}': canceling patching transition, going to unpatch\n",
+            transition.patch.name()
+        );
+        transition.target = Target::Unpatched;
+        self.complete_transition();
+    }
+
+    /// Turns a transition round: tasks go back to the state that they came from.
+    pub(crate) fn reverse_transition(&mut self) {
+        let Some(transition) = &mut self.transition else {
+            return;
+        };
+        dynamic_pr_debug!(
+            "klp_reverse_transition",
+            "'{}': reversing transition from {}\n",
+            transition.patch.name(),
+            match transition.target {
+                Target::Patched => "patching to unpatching",
+                Target::Unpatched => "unpatching to patching",
+            }
+        );
+
+        // Nobody switches any more, once those are done who have found the flag set.
+        each_task(clear_pending);
+        synchronize();
+
+        transition.target = transition.target.opposite();
+        transition.patch.set_enabled(!transition.patch.is_enabled());
+        TARGET.store(transition.target.state().raw(), Relaxed);
+        self.start_transition();
+        retry_in(0);
+    }
+
+    /// Switches all tasks at once, whatever they are doing, on the administrator's responsibility.
+    ///
+    /// Code that tasks were forced to leave stays in memory for good.
+    pub(crate) fn force_transition(&mut self) {
+        let Some(transition) = &self.transition else {
+            return;
+        };
+        pr_warn!("forcing remaining tasks to the patched state\n");
+
+        each_task(|task| {
+            // SAFETY: The task is valid.
+            unsafe { klp_update_patch_state(task.as_ptr()) };
+        });
+
+        if transition.target == Target::Unpatched {
+            transition.patch.set_forced();
+        } else if transition.patch.is_replacing() {
+            for other in self.patches().filter(|other| *other != transition.patch) {
+                other.set_forced();
+            }
+        }
+        retry_in(0);
+    }
+}
+
+/// Keeps preemption disabled.
+struct Preempt(kernel::types::NotThreadSafe);
+
+impl Preempt {
+    fn disable() -> Self {
+        // SAFETY: Enabled again when the guard is dropped.
+        unsafe { bindings::preempt_disable_notrace() };
+        Self(kernel::types::NotThreadSafe)
+    }
+}
+
+impl Drop for Preempt {
+    fn drop(&mut self) {
+        // SAFETY: Disabled by `disable`.
+        unsafe { bindings::preempt_enable_notrace() };
+    }
+}
