@@ -51,12 +51,12 @@ need_tool() {
 
 # with_lock NAME COMMAND...: one at a time for all clones that share the cache.
 with_lock() {
-	local name=$1; shift
+	local lock=$KLP_CACHE/$1.lock; shift
 	mkdir -p "$KLP_CACHE"
 	(
-		flock -n 9 || { note "waiting for another run that holds $KLP_CACHE/$name.lock"; flock 9; }
+		flock -n 9 || { note "waiting for another run that holds $lock"; flock 9; }
 		"$@"
-	) 9>"$KLP_CACHE/$name.lock"
+	) 9>"$lock"
 }
 
 # The toolchain root is keyed by what goes into it.
@@ -84,7 +84,7 @@ enter_root() {
 		mount --bind "$KLP_CACHE" "$root/klp"
 		mount --bind "$KLP_REPO" "$root/clone"
 		exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 \
-			PATH=/opt/klp/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+			CCACHE_DIR=/klp/ccache CCACHE_MAXSIZE=4G PATH=/opt/klp/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 	' enter "$root" "${pass[@]}" "$@"
 }
 
@@ -94,3 +94,84 @@ if [ -n "${LINUX:-}" ]; then
 else
 	BASE=$KLP_CACHE/base-$KERNEL_SERIES
 fi
+TREE=$KLP_CACHE/tree${BASE#"$KLP_CACHE/base"}
+
+# The folders of the repository that mirror those of a kernel tree.
+KLP_OVERLAY="arch include kernel rust samples Documentation tools/testing/selftests"
+
+# overlay_files: our files, as paths in a kernel tree.
+overlay_files() {
+	local d
+	for d in $KLP_OVERLAY; do
+		[ ! -d "$KLP_REPO/$d" ] || (cd "$KLP_REPO" && find "$d" -type f ! -name '*.o' ! -name '*.ko' ! -name '*.cmd')
+	done
+}
+
+# patch_names: the patches, in their order.
+patch_names() { sed 's/#.*//;/^[[:space:]]*$/d' "$KLP_REPO/patches/series"; }
+
+# overlay_into BASE FOLDER: put our files, and the files that the patches change
+# as they are after it, into FOLDER. BASE is only read.
+overlay_into() {
+	local base=$1 to=$2 f p
+	overlay_files | while IFS= read -r f; do
+		mkdir -p "$to/$(dirname "$f")"
+		cp "$KLP_REPO/$f" "$to/$f"
+	done
+	for p in $(patch_names); do
+		sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$KLP_REPO/patches/$p"
+	done | sort -u | while IFS= read -r f; do
+		[ ! -e "$base/$f" ] || [ -e "$to/$f" ] || {
+			mkdir -p "$to/$(dirname "$f")"
+			cp "$base/$f" "$to/$f"
+		}
+	done
+	need_tool patch patch
+	for p in $(patch_names); do
+		patch -d "$to" -p1 -s -f --no-backup-if-mismatch <"$KLP_REPO/patches/$p" >"$to/.patch.log" 2>&1 || {
+			sed 's/^/    /' "$to/.patch.log" >&2
+			note "patches/$p does not fit the base kernel"
+			return 1
+		}
+	done
+	rm -f "$to/.patch.log"
+}
+
+TOOLCHAIN=${TOOLCHAIN:-llvm}
+
+# build_name ARCH CORE CONFIG: the name of a build's folder in the cache.
+build_name() {
+	printf '%s' "$1-$2-$3"
+	[ "$TOOLCHAIN" = llvm ] || printf -- '-%s' "$TOOLCHAIN"
+	[ "$TREE" = "$KLP_CACHE/tree-$KERNEL_SERIES" ] || printf -- '-%s' "${TREE##*-}"
+}
+
+# kmake NAME ARGUMENTS...: run make for a build, in the toolchain root.
+kmake() {
+	local name=$1 tools=(); shift
+	if [ "$TOOLCHAIN" = gcc ]; then
+		tools=(CC="ccache gcc")
+	else
+		tools=(LLVM=-"$LLVM_VERSION" CC="ccache clang-$LLVM_VERSION")
+	fi
+	enter make -C "/klp/$(basename "$TREE")" O="/klp/build/$name" -j"${KLP_JOBS:-$(nproc)}" \
+		"${tools[@]}" BINDGEN=/opt/klp/bin/bindgen LIBCLANG_PATH="/usr/lib/llvm-$LLVM_VERSION/lib" \
+		KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=klp KBUILD_BUILD_HOST=klp \
+		CCACHE_DIR=/klp/ccache "$@"
+}
+
+# check_options: refuse what we do not know, before anything is done.
+check_options() {
+	local s
+	case ${ARCH:-x86_64} in
+	x86_64) ;;
+	s390x|ppc64le) die "ARCH=$ARCH cannot be built yet" "use ARCH=x86_64";;
+	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64";;
+	esac
+	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
+	case ${CONFIG:-default} in default|debug) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default or CONFIG=debug";; esac
+	case $TOOLCHAIN in llvm|gcc) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm or TOOLCHAIN=gcc";; esac
+	for s in ${SUITE:-}; do
+		case $s in upstream|ours|kunit|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit host\", or some of them";; esac
+	done
+}

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+# What a person types. The work is done by the scripts in tools/testing/livepatch.
+
+T := tools/testing/livepatch
+export ARCH ?= x86_64
+export CORE ?= rust
+export CONFIG ?= default
+export SUITE ?= upstream ours kunit host
+export TOOLCHAIN ?= llvm
+export LINUX
+export KLP_GOAL := $(firstword $(MAKECMDGOALS))
+
+.PHONY: help demo test kernel modules shell apply series check clean distclean
+
+help:
+	@echo 'The livepatch core of Linux, in Rust.'
+	@echo
+	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
+	@echo '  make test       all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug'
+	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
+	@echo '  make modules    the same: with its modules, samples and test modules'
+	@echo '  make shell      an interactive VM with the patches at hand'
+	@echo '  make check      format, lints, documentation, what the hot paths may call'
+	@echo '  make apply LINUX=<tree>    put our files and edits into a 7.3 tree of your own'
+	@echo '  make series     write them as a numbered patch series to build/series'
+	@echo '  make clean      remove the builds; make distclean: the whole cache'
+	@echo
+	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
+	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
+
+demo test shell check:
+	@$(T)/$@.sh
+
+kernel modules:
+	@$(T)/setup.sh
+	@$(T)/build.sh $(ARCH) $(CORE) $(CONFIG)
+
+apply series:
+	@$(T)/$@.sh
+
+clean:
+	@$(T)/clean.sh
+
+distclean:
+	@$(T)/clean.sh all

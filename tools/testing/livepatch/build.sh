@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Build a kernel with its modules, samples and test modules:
+#   build.sh ARCH CORE CONFIG
+. "$(dirname "$0")/lib.sh"
+
+arch=$1 core=$2 config=$3
+name=$(build_name "$arch" "$core" "$config")
+out=$KLP_CACHE/build/$name
+mkdir -p "$out"
+tree=/klp/$(basename "$TREE")
+
+configure() {
+	local frags=(x86_64 core-"$core") f
+	[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
+	[ "$config" = default ] || frags+=("$config")
+	for f in "${frags[@]}"; do cat "$KLP_TOOLS/config/$f.config"; done >"$out/.klp-fragment.new"
+	if [ -e "$out/.config" ] && cmp -s "$out/.klp-fragment" "$out/.klp-fragment.new" &&
+	   [ ! "$TREE/kernel/livepatch/Kconfig" -nt "$out/.config" ]; then
+		return 0
+	fi
+	rm -f "$out/.config" "$out/.klp-fragment"
+	kmake "$name" KCONFIG_ALLCONFIG="/klp/build/$name/.klp-fragment.new" allnoconfig || return 1
+	local lost
+	lost=$(grep -E '^CONFIG_[A-Z0-9_]+=[^n]' "$out/.klp-fragment.new" | grep -vxFf "$out/.config" || :)
+	if [ -n "$lost" ]; then
+		# The core in C has no tests of the core in Rust, and so on.
+		echo "options that did not survive: $lost"
+		rm -f "$out/.config"
+		return 1
+	fi
+	cp "$out/.klp-fragment.new" "$out/.klp-fragment"
+}
+
+build() {
+	kmake "$name" bzImage modules
+}
+
+# The selftests and their modules, out of tree: what upstream has, and ours.
+build_tests() {
+	local d
+	mkdir -p "$out/selftests"
+	for d in livepatch livepatch_rust; do
+		[ -d "$TREE/tools/testing/selftests/$d" ] || continue
+		rsync -a --checksum "$TREE/tools/testing/selftests/$d/" "$out/selftests/$d/"
+		if [ -d "$out/selftests/$d/test_modules" ]; then
+			kmake "$name" M="/klp/build/$name/selftests/$d/test_modules" modules || return 1
+		fi
+		for c in "$out/selftests/$d/"*.c; do
+			[ -e "$c" ] || continue
+			c=/klp/${c#"$KLP_CACHE/"}
+			enter clang-$LLVM_VERSION -O2 -Wall -pthread -o "${c%.c}" "$c" || return 1
+		done
+	done
+}
+
+need_root
+"$KLP_TOOLS/tree.sh"
+build_all() {
+	step "Configuring $name" configure || die "the kernel cannot be configured" "look at the lines above"
+	step "Building $name" build || die "the kernel does not build" "look at the lines above"
+	step "Building the tests' modules for $name" build_tests || die "the test modules do not build" "look at the lines above"
+}
+with_lock "build-$name" build_all

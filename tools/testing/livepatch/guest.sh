@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0
+# Sourced: guests. They run in QEMU by virtme-ng, with the toolchain root as
+# their root file system, and write what they find to a folder of the cache.
+# shellcheck shell=bash
+
+# What no guest may have in its kernel log, unless a test has announced it.
+GUEST_SPLATS='WARNING:|BUG:|BUG |Oops|Kernel panic|general protection fault|unable to handle|UBSAN:|KASAN:|ODEBUG:|INFO: task .* blocked|INFO: rcu|detected stalls|soft lockup|possible (recursive|circular) locking|inconsistent lock state|suspicious RCU usage|invalid wait context|sleeping function called|scheduling while atomic|refcount_t:|list_(add|del) corruption|tried to init an initialized object|is not initialized, yet kobject|unreferenced object|DEBUG_LOCKS_WARN|bad unlock balance|still has locks held|Call Trace:'
+
+# kvm_works: whether a guest with KVM really boots here. Tried once per boot of
+# the machine, and remembered.
+kvm_works() {
+	local mark=$KLP_CACHE/kvm-$(cut -c1-8 /proc/sys/kernel/random/boot_id)
+	[ -w /dev/kvm ] || return 1
+	[ -e "$mark" ] || {
+		rm -f "$KLP_CACHE"/kvm-*
+		if guest_boot "$1" "$KLP_CACHE/kvm-probe.log" 40 "" "echo klp-kvm-works" && grep -q '^klp-kvm-works' "$KLP_CACHE/kvm-probe.log"; then
+			echo yes >"$mark"
+		else
+			echo no >"$mark"
+		fi
+	}
+	[ "$(cat "$mark")" = yes ]
+}
+
+# guest_boot BUILD LOG SECONDS VNG-OPTIONS COMMAND: boot a guest for a command.
+guest_boot() {
+	local build=$1 log=$2 seconds=$3 options=$4 command=$5
+	# virtme-ng wants a terminal; script gives it one.
+	enter timeout --kill-after=10 "$seconds" script -qefc "vng $options \
+		--run /klp/build/$build/arch/x86/boot/bzImage --rwdir /klp \
+		--cpus ${GUEST_CPUS:-2} --memory ${GUEST_MEMORY:-2G} \
+		--append root=/dev/root --append log_buf_len=16M ${GUEST_APPEND:-} \
+		--verbose -- '$command'" /dev/null </dev/null >"$log" 2>&1
+}
+
+# guest BUILD NAME SECONDS COMMAND: run a command in a guest. Its output comes
+# to $RUN/NAME.out, its kernel log to $RUN/NAME.log. Returns not zero if it does
+# not end as it should, or if its kernel log has what it should not have.
+guest() {
+	local build=$1 name=$2 seconds=$3 command=$4 options=--disable-kvm start=$SECONDS rc=0 bad
+	local run=$KLP_CACHE/run/$build
+	mkdir -p "$run"
+	rm -f "$run/$name".*
+	kvm_works "$build" && options=
+	cat >"$run/$name.sh" <<-EOF
+		#!/bin/bash
+		exec >/klp/run/$build/$name.out 2>&1
+		mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+		mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+		export KDIR=/ KLP_BUILD=/klp/build/$build KLP_CORE=${build#*-}
+		cd /klp/build/$build
+		$command
+		if [ -e /sys/kernel/debug/kmemleak ]; then
+			# An object is reported once it was found twice.
+			sleep 6
+			echo scan >/sys/kernel/debug/kmemleak; sleep 1
+			echo scan >/sys/kernel/debug/kmemleak
+			cat /sys/kernel/debug/kmemleak >/klp/run/$build/$name.leaks
+		fi
+		dmesg >/klp/run/$build/$name.log
+		echo finished >/klp/run/$build/$name.end
+	EOF
+	chmod +x "$run/$name.sh"
+	guest_boot "$build" "$run/$name.console" "$seconds" "$options" "/klp/run/$build/$name.sh" || rc=$?
+	tr -d '\r' <"$run/$name.console" >"$run/$name.tmp" && mv "$run/$name.tmp" "$run/$name.console"
+	if [ ! -e "$run/$name.end" ]; then
+		say "  guest $name did not finish within $seconds s ($((SECONDS - start)) s, status $rc); the end of its console:"
+		tail -n 60 "$run/$name.console" | sed 's/^/    /'
+		return 1
+	fi
+	[ ! -s "$run/$name.leaks" ] || cat "$run/$name.leaks" >>"$run/$name.log"
+	bad=$(guest_splats "$run/$name.log")
+	if [ -n "$bad" ]; then
+		say "  guest $name has in its kernel log:"
+		printf '%s\n' "$bad" | head -n 60 | sed 's/^/    /'
+		say "    the whole log: $run/$name.log"
+		return 1
+	fi
+	return 0
+}
+
+# guest_splats LOG: print what should not be in a kernel log, with what follows
+# it. A line "KLP-EXPECT: REGEX" allows what matches from there on, together
+# with the trace that comes with it.
+guest_splats() {
+	awk -v bad="$GUEST_SPLATS" '
+		/KLP-EXPECT: / { sub(/.*KLP-EXPECT: /, ""); expect[++n] = $0; next }
+		/---\[ cut here \]---/ { cut = $0; next }
+		/---\[ end trace/ { allowed = 0; next }
+		{
+			if ($0 ~ bad) {
+				ok = allowed
+				for (i = 1; i <= n; i++) if ($0 ~ expect[i]) { ok = 1; allowed = 1 }
+				if (!ok) show = 25
+			}
+			if (show > 0) { print; show-- }
+		}
+	' "$1"
+}

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Run the suites; the last line says how many cases passed, failed, were skipped.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/guest.sh"
+
+ARCH=${ARCH:-x86_64} CORE=${CORE:-rust} CONFIG=${CONFIG:-default}
+SUITE=${SUITE:-upstream ours kunit host}
+check_options
+
+passed=0 failed=0 skipped=0
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); say "  FAILED: $*"; }
+skip() { skipped=$((skipped + 1)); say "  skipped: $*"; }
+
+UPSTREAM="livepatch callbacks shadow-vars state ftrace sysfs syscall kprobe"
+
+# read_cases OUTPUT: count what a guest's scripts said. A case is announced by
+# "TEST: NAME ... " and ended by "ok"; a script ends with "== SCRIPT: STATUS".
+read_cases() {
+	local line name='' status
+	while IFS= read -r line; do
+		case $line in
+		"TEST: "*" ... ok") pass; name='';;
+		"TEST: "*" ... SKIP"*) skip "${line#TEST: }"; name='';;
+		"TEST: "*) name=${line#TEST: };;
+		"SKIP: "*) skip "${line#SKIP: }"; name='';;
+		"== "*": "[0-9]*)
+			status=${line##*: }
+			if [ "$status" != 0 ] && [ "$status" != 4 ]; then
+				fail "${line#== } ${name:+in \"$name\"}"
+			elif [ -n "$name" ]; then
+				fail "$name did not say ok"
+			fi
+			name='';;
+		esac
+	done <"$1"
+}
+
+# scripts NAME FOLDER SECONDS SCRIPT...: run scripts of a folder in one guest.
+scripts() {
+	local name=$1 folder=$2 seconds=$3 list before start=$SECONDS failed_before=$failed; shift 3
+	list="$*"
+	say "guest $name: $list"
+	before=$passed
+	guest "$build" "$name" "$seconds" "cd selftests/$folder
+for t in $list; do ./\$t; echo \"== \$t: \$?\"; done" || fail "guest $name"
+	[ ! -e "$KLP_CACHE/run/$build/$name.out" ] || read_cases "$KLP_CACHE/run/$build/$name.out"
+	if [ "$failed" != "$failed_before" ]; then
+		say "  what the scripts said:"
+		tail -n 40 "$KLP_CACHE/run/$build/$name.out" | sed 's/^/    /'
+	fi
+	say "  $((passed - before)) ok in $((SECONDS - start)) s"
+}
+
+suite_upstream() {
+	local t list=''
+	for t in $UPSTREAM; do
+		list="$list test-$t.sh"
+	done
+	# shellcheck disable=SC2086
+	scripts upstream livepatch $((600 * SLOW)) $list
+}
+
+suite_ours() {
+	local list
+	list=$(sed -n '/^TEST_PROGS/,/[^\\]$/p' "$KLP_REPO/tools/testing/selftests/livepatch_rust/Makefile" | tr -d '\\' | sed 's/.*=//')
+	# shellcheck disable=SC2086
+	scripts ours livepatch_rust $((1500 * SLOW)) $list
+}
+
+suite_kunit() {
+	local line log=$KLP_CACHE/run/$build/kunit.log before=$passed
+	if [ "$CORE" != rust ]; then
+		skip "kunit: the core in C has no unit tests"
+		return
+	fi
+	say "guest kunit"
+	GUEST_APPEND="--append kunit.enable=1" guest "$build" kunit $((120 * SLOW)) true || fail "guest kunit"
+	while IFS= read -r line; do
+		case $line in
+		*"# SKIP"*) skip "kunit: $line";;
+		"not ok"*) fail "kunit: $line";;
+		"ok"*) pass;;
+		esac
+	done < <(sed -n 's/^\(\[[ 0-9.]*\] \)\?    \(\(not \)\?ok [0-9]* .*\)$/\2/p' "$log" 2>/dev/null)
+	[ "$passed" -gt "$before" ] || fail "kunit: no case has run"
+	say "  $((passed - before)) ok"
+}
+
+host_tests() {
+	mkdir -p "$KLP_CACHE/run"
+	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/decisions /clone/kernel/livepatch/decisions.rs && /klp/run/decisions"
+}
+
+suite_host() {
+	local n before=$passed
+	say "host"
+	host_tests >"$KLP_CACHE/run-host.log" 2>&1 || {
+		fail "host tests"
+		tail -n 40 "$KLP_CACHE/run-host.log" | sed 's/^/    /'
+	}
+	n=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$KLP_CACHE/run-host.log")
+	passed=$((passed + ${n:-0}))
+	say "  $((passed - before)) ok"
+}
+
+need_root
+"$KLP_TOOLS/setup.sh"
+build=$(build_name "$ARCH" "$CORE" "$CONFIG")
+SLOW=1; [ "$CONFIG" = default ] || SLOW=4
+case $SUITE in
+host) ;;
+*) "$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG";;
+esac
+say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""
+for suite in $SUITE; do
+	"suite_$suite"
+done
+say "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]

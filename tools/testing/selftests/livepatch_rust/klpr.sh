@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+# Sourced by the tests beside it: loading, waiting, checking.
+# shellcheck shell=bash
+#
+# A case begins with start and ends with ok. What it leaves behind is looked at
+# by ok: no patch, no module, and a good patch can still be loaded.
+
+export LC_ALL=C
+set -u
+MODS=$(cd "$(dirname "${BASH_SOURCE[0]}")/test_modules" && pwd)
+LP=/sys/kernel/livepatch
+TARGET=/sys/module/klpr_target
+FAULT=/sys/kernel/debug/failslab
+CASE=
+OPTS=()
+
+[ "$(id -u)" = 0 ] || { echo "SKIP: must be run as root"; exit 4; }
+[ -d "$LP" ] || { echo "SKIP: this kernel has no livepatch"; exit 4; }
+
+# Whether this kernel has the core in Rust.
+has_rust_core() { zcat /proc/config.gz 2>/dev/null | grep -qx CONFIG_LIVEPATCH_RUST=y; }
+
+klog() { echo "$1" >/dev/kmsg; }
+
+start() {
+	CASE=$1
+	MARK="===== klpr $$ $RANDOM: $CASE ====="
+	klog "$MARK"
+	echo -n "TEST: $CASE ... "
+}
+
+# since: the kernel log of this case.
+since() { dmesg | sed 's/^\[[ 0-9.]*\] //' | awk -v mark="$MARK" 'found { print } $0 == mark { found = 1 }'; }
+
+fail() {
+	echo "not ok"
+	echo
+	echo "FAILED: $CASE: $*"
+	echo "kernel log of the case:"
+	since | tail -n 80 | sed 's/^/    /'
+	echo "loaded:"
+	lsmod | grep klpr | sed 's/^/    /'
+	ls "$LP" | sed 's/^/    patch /'
+	exit 1
+}
+
+# skip_case REASON: this case does not apply here.
+skip_case() { echo "SKIP ($1)"; }
+
+# expect_splat REGEX: from here on the log may have lines like this, and the
+# traces that belong to them.
+expect_splat() { klog "KLP-EXPECT: $1"; }
+
+logged() { since | grep -qE -- "$1" || fail "the log has no line: $1"; }
+not_logged() { ! since | grep -qE -- "$1" || fail "the log has a line: $1"; }
+
+# wait_until SECONDS COMMAND...
+wait_until() {
+	local end=$((SECONDS + $1)); shift
+	until "$@"; do
+		[ "$SECONDS" -lt "$end" ] || return 1
+		sleep 0.05
+	done
+}
+
+value_is() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+gone() { [ ! -e "$1" ]; }
+
+# expect FILE VALUE
+expect() { value_is "$1" "$2" || fail "$1 is '$(cat "$1" 2>&1)', not '$2'"; }
+
+target() { insmod "$MODS/klpr_target.ko" "$@" || fail "the target cannot be loaded"; }
+no_target() {
+	# A reader that was just let go may hold on to it for a moment.
+	wait_until 20 rmmod klpr_target 2>/dev/null || fail "the target cannot be unloaded"
+}
+
+settled() { value_is "$LP/$1/transition" 0; }
+
+# load PATCH [PARAMETERS]: enable a patch and wait for its transition.
+load() {
+	load_nowait "$@"
+	wait_until 60 settled "$1" || fail "the transition of $1 does not end"
+}
+load_nowait() {
+	local patch=$1; shift
+	insmod "$MODS/$patch.ko" "$@" || fail "$patch cannot be loaded"
+}
+
+# refused ERROR MODULE [PARAMETERS]: loading fails with this error, and leaves
+# neither module nor patch.
+refused() {
+	local error=$1 mod=$2 out; shift 2
+	out=$(insmod "$MODS/$mod.ko" "$@" 2>&1) && fail "$mod $* was loaded"
+	case $out in
+	*": $error") ;;
+	*) fail "insmod $mod $* said: $out; expected: $error";;
+	esac
+	[ ! -e "/sys/module/$mod" ] || fail "$mod is still loaded"
+	gone "$LP/$mod" || fail "$LP/$mod is still there"
+}
+
+disable() {
+	echo 0 >"$LP/$1/enabled" || fail "$1 cannot be disabled"
+	wait_until 60 gone "$LP/$1" || fail "the transition of $1 does not end"
+}
+
+# unload PATCH: of a patch that is disabled.
+unload() {
+	wait_until 20 gone "$LP/$1" || fail "$1 is still enabled"
+	wait_until 20 value_is "/sys/module/$1/refcnt" 0 || fail "$1 is still in use"
+	rmmod "$1" || fail "$1 cannot be unloaded"
+}
+
+# clean: nothing is left.
+clean() {
+	local left
+	left=$(ls "$LP")
+	[ -z "$left" ] || fail "patches are left: $left"
+	left=$(lsmod | awk '/^klpr_/ { print $1 "(" $3 ")" }')
+	[ -z "$left" ] || fail "modules are left: $left"
+	grep -v '^#' /sys/kernel/tracing/enabled_functions | grep -q . &&
+		fail "functions are left hooked: $(cat /sys/kernel/tracing/enabled_functions)"
+	expect /proc/1/patch_state -1
+}
+
+# works: a good patch can be loaded and does what it is for.
+works() {
+	target
+	expect $TARGET/parameters/one 1
+	load klpr_patch_c
+	expect $TARGET/parameters/one 301
+	disable klpr_patch_c
+	expect $TARGET/parameters/one 1
+	unload klpr_patch_c
+	no_target
+}
+
+ok() {
+	clean
+	works
+	clean
+	echo "ok"
+	CASE=
+}

@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Transitions that have to wait for a task.
+. "$(dirname "$0")/klpr.sh"
+
+P=$LP/klpr_patch_a
+sleeper() { # FILE: a task that sleeps in the function behind the file
+	cat "$TARGET/$1" >/tmp/klpr-sleeper 2>&1 &
+	SLEEPER=$!
+	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+}
+release() { echo 1 >$TARGET/parameters/release; wait "$SLEEPER"; }
+
+start "wait for a task that sleeps in a patched function"
+target
+sleeper sleep_hard
+load_nowait klpr_patch_a what=sleep_hard
+sleep 2
+expect $P/transition 1
+expect $P/enabled 1
+expect /proc/$SLEEPER/patch_state 0
+# All others have switched, this shell among them.
+expect /proc/$$/patch_state 1
+release
+wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+expect /proc/$$/patch_state -1
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "turn a transition round that waits for a task"
+target
+sleeper sleep_hard
+load_nowait klpr_patch_a what=sleep_hard
+sleep 1
+expect $P/transition 1
+echo 0 >$P/enabled || fail "it cannot be turned round"
+# Nobody has to leave anything: the task never got the new function.
+wait_until 30 gone $P || fail "the transition does not end"
+logged "'klpr_patch_a': unpatching complete"
+not_logged "'klpr_patch_a': patching complete"
+unload klpr_patch_a
+release
+no_target
+ok
+
+start "turn a transition round and back again"
+target
+sleeper sleep_hard
+load_nowait klpr_patch_a what=sleep_hard
+sleep 1
+# Two writes in a row: the second finds the first one's transition, or is too
+# late for it.
+echo 0 >$P/enabled
+echo 1 >$P/enabled 2>/dev/null
+release
+if wait_until 5 gone $P; then :; else
+	wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+	disable klpr_patch_a
+fi
+unload klpr_patch_a
+no_target
+ok
+
+start "refuse a second transition, and disabling, during one"
+target
+sleeper sleep_hard
+load_nowait klpr_patch_b
+wait_until 30 settled klpr_patch_b || fail "the transition does not end"
+load_nowait klpr_patch_a what=sleep_hard
+refused "Device or resource busy" klpr_patch_c what=only_two
+(echo 0 >$LP/klpr_patch_b/enabled) 2>/dev/null && fail "a patch could be disabled"
+expect $TARGET/parameters/one 201
+release
+wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+disable klpr_patch_a
+disable klpr_patch_b
+unload klpr_patch_a
+unload klpr_patch_b
+no_target
+ok
+
+start "wake a task that sleeps interruptibly by a fake signal"
+target
+sleeper sleep
+load_nowait klpr_patch_a what=sleep
+wait_until 60 settled klpr_patch_a || fail "the transition does not end"
+logged "livepatch: signaling remaining tasks"
+# The signal is none: the call was to be restarted, in the new function.
+wait "$SLEEPER"
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "wait for a kernel thread that never leaves the kernel"
+target thread=spin
+load_nowait klpr_patch_a
+sleep 2
+expect $P/transition 1
+expect /proc/$(pgrep -x klpr_thread)/patch_state 0
+echo 1 >$TARGET/parameters/release
+wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "switch a kernel thread that sleeps now and then"
+target thread=sleep
+load klpr_patch_a
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "unload the target in the middle of a transition"
+target thread=spin
+load_nowait klpr_patch_a what=both
+sleep 0.5
+expect $P/transition 1
+echo 1 >$TARGET/parameters/release
+rmmod klpr_target || fail "the target cannot be unloaded"
+wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+expect /proc/cmdline "klpr 100"
+expect $P/klpr_target/patched 0
+disable klpr_patch_a
+unload klpr_patch_a
+ok
+
+start "load and unload another target in the middle of a transition"
+insmod "$MODS/klpr_kprobe.ko" 2>/dev/null && fail "there is no function to probe"
+target thread=spin
+load_nowait klpr_patch_b what=vmlinux
+expect $LP/klpr_patch_b/transition 1
+insmod "$MODS/klpr_kprobe.ko" || fail "a module cannot be loaded"
+rmmod klpr_kprobe
+echo 1 >$TARGET/parameters/release
+wait_until 30 settled klpr_patch_b || fail "the transition does not end"
+disable klpr_patch_b
+unload klpr_patch_b
+no_target
+ok

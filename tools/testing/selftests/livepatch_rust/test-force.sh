@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# A transition that is forced to end. The code that tasks were forced to leave
+# stays for good, so that this comes last: klpr_patch_b cannot be unloaded.
+. "$(dirname "$0")/klpr.sh"
+
+sleeper() {
+	cat "$TARGET/sleep_hard" >/dev/null &
+	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+}
+
+start "force a patch on"
+target
+sleeper
+load_nowait klpr_patch_a what=sleep_hard
+sleep 1
+expect $LP/klpr_patch_a/transition 1
+echo 1 >$LP/klpr_patch_a/force || fail "it cannot be forced"
+wait_until 10 settled klpr_patch_a || fail "the transition does not end"
+logged "livepatch: forcing remaining tasks to the patched state"
+logged "'klpr_patch_a': patching complete"
+echo 1 >$TARGET/parameters/release
+wait
+# Nothing was forced off anything: the module can go as always.
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "force a patch off: its code stays"
+target thread=spin
+load_nowait klpr_patch_b
+sleep 0.5
+expect $LP/klpr_patch_b/transition 1
+echo 1 >$LP/klpr_patch_b/force
+wait_until 10 settled klpr_patch_b || fail "the transition does not end"
+echo 0 >$LP/klpr_patch_b/enabled
+sleep 0.5
+expect $LP/klpr_patch_b/transition 1
+echo 1 >$LP/klpr_patch_b/force
+wait_until 10 gone $LP/klpr_patch_b || fail "the transition does not end"
+expect $TARGET/parameters/one 1
+rmmod klpr_patch_b 2>/dev/null && fail "code that tasks may be in was unloaded"
+[ "$(cat /sys/module/klpr_patch_b/refcnt)" -gt 0 ] || fail "the module is not held"
+echo 1 >$TARGET/parameters/release
+no_target
+expect /proc/1/patch_state -1
+echo "ok"
