@@ -25,6 +25,17 @@ use core::{
     ptr::{self, NonNull},
 };
 
+// The layouts are those that the C compiler sees.
+const _: () = {
+    use core::mem::offset_of;
+    assert!(size_of::<bindings::klp_func>() == bindings::KLP_FUNC_SIZE);
+    assert!(size_of::<bindings::klp_object>() == bindings::KLP_OBJECT_SIZE);
+    assert!(size_of::<bindings::klp_patch>() == bindings::KLP_PATCH_SIZE);
+    assert!(offset_of!(bindings::klp_patch, finish) == bindings::KLP_PATCH_FINISH);
+    assert!(offset_of!(bindings::module, core_kallsyms) == bindings::MODULE_CORE_KALLSYMS);
+    assert!(offset_of!(bindings::module, klp_info) == bindings::MODULE_KLP_INFO);
+};
+
 /// A replacement of one function: `struct klp_func`.
 #[repr(transparent)]
 pub(crate) struct Func(Opaque<bindings::klp_func>);

@@ -142,13 +142,13 @@ impl Index {
 // Tasks.
 
 fn patch_state(task: &Task) -> i32 {
-    // SAFETY: The task is valid; an `int` that others may be writing.
-    unsafe { ptr::read_volatile(&raw const (*task.as_ptr()).patch_state) }
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_task_patch_state(task.as_ptr()) }
 }
 
 fn set_patch_state(task: &Task, state: i32) {
-    // SAFETY: The task is valid; an `int` that others may be reading.
-    unsafe { ptr::write_volatile(&raw mut (*task.as_ptr()).patch_state, state) };
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_task_set_patch_state(task.as_ptr(), state) };
 }
 
 fn is_pending(task: &Task) -> bool {
@@ -342,26 +342,28 @@ unsafe extern "C" fn check_and_switch(
 /// Says in the log, if the user wants to know, why a task was not switched.
 #[cold]
 fn explain(task: &Task, refusal: Refusal) {
-    // SAFETY: The name is nul-terminated at all times.
-    let comm = unsafe { CStr::from_ptr((&raw const (*task.as_ptr()).comm).cast()) };
+    // SAFETY: The name is nul-terminated at all times, and part of the task.
+    let comm = unsafe { CStr::from_char_ptr(bindings::klp_task_comm(task.as_ptr())) };
+    // SAFETY: The task is valid.
+    let pid = unsafe { bindings::klp_task_pid(task.as_ptr()) };
     match refusal {
         Refusal::Running => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} is running\n",
             comm,
-            task.pid()
+            pid
         ),
         Refusal::Unreliable => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} has an unreliable stack\n",
             comm,
-            task.pid()
+            pid
         ),
         Refusal::Asleep(tag) => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} is sleeping on function {}\n",
             comm,
-            task.pid(),
+            pid,
             // SAFETY: The function belongs to the patch in transition.
             unsafe { &*tag.0 }.name()
         ),
@@ -370,7 +372,7 @@ fn explain(task: &Task, refusal: Refusal) {
             "klp_try_switch_task: Unknown error code ({}) when trying to switch {}:{}\n",
             errno,
             comm,
-            task.pid()
+            pid
         ),
     }
 }
@@ -428,8 +430,8 @@ unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
     //
     // SAFETY: The caller gives a valid task.
     if unsafe { bindings::klp_test_and_clear_patch_pending(task) } {
-        // SAFETY: As above; an `int` that others may be reading.
-        unsafe { ptr::write_volatile(&raw mut (*task).patch_state, TARGET.load(Relaxed)) };
+        // SAFETY: As above.
+        unsafe { bindings::klp_task_set_patch_state(task, TARGET.load(Relaxed)) };
     }
 
     // SAFETY: Disabled above.
@@ -492,7 +494,7 @@ fn send_signals() {
         if is_pending(task) {
             let raw = task.as_ptr();
             // SAFETY: The task is valid.
-            if unsafe { (*raw).flags } & bindings::PF_KTHREAD != 0 {
+            if unsafe { bindings::klp_task_is_kthread(raw) } {
                 // SAFETY: As above.
                 unsafe { bindings::wake_up_state(raw, bindings::TASK_INTERRUPTIBLE) };
             } else {

@@ -79,6 +79,38 @@ __rust_helper notrace int rust_helper_klp_current_patch_state(void)
 	return READ_ONCE(current->patch_state);
 }
 
+/*
+ * Fields of tasks: bindgen may put fields of task_struct elsewhere than C does,
+ * as it ignores the alignment of the empty struct sched_statistics that there
+ * is without CONFIG_SCHEDSTATS.
+ */
+
+__rust_helper notrace int rust_helper_klp_task_patch_state(struct task_struct *task)
+{
+	return READ_ONCE(task->patch_state);
+}
+
+__rust_helper notrace void
+rust_helper_klp_task_set_patch_state(struct task_struct *task, int state)
+{
+	WRITE_ONCE(task->patch_state, state);
+}
+
+__rust_helper const char *rust_helper_klp_task_comm(struct task_struct *task)
+{
+	return task->comm;
+}
+
+__rust_helper pid_t rust_helper_klp_task_pid(struct task_struct *task)
+{
+	return task->pid;
+}
+
+__rust_helper bool rust_helper_klp_task_is_kthread(struct task_struct *task)
+{
+	return task->flags & PF_KTHREAD;
+}
+
 /* Stacks. */
 
 __rust_helper bool rust_helper_try_get_task_stack(struct task_struct *task)

@@ -4,6 +4,7 @@
 #   build.sh ARCH CORE CONFIG
 . "$(dirname "$0")/lib.sh"
 
+# In a command that is tested, set -e has no effect: each step says so itself.
 arch=$1 core=$2 config=$3
 name=$(build_name "$arch" "$core" "$config")
 out=$KLP_CACHE/build/$name
@@ -42,7 +43,7 @@ build_tests() {
 	mkdir -p "$out/selftests"
 	for d in livepatch livepatch_rust; do
 		[ -d "$TREE/tools/testing/selftests/$d" ] || continue
-		rsync -a --checksum "$TREE/tools/testing/selftests/$d/" "$out/selftests/$d/"
+		enter rsync -a --checksum "$tree/tools/testing/selftests/$d/" "/klp/build/$name/selftests/$d/" || return 1
 		if [ -d "$out/selftests/$d/test_modules" ]; then
 			kmake "$name" M="/klp/build/$name/selftests/$d/test_modules" modules || return 1
 		fi
