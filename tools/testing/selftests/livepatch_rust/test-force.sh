@@ -28,21 +28,24 @@ no_target
 ok
 
 start "force a patch off: its code stays"
-target thread=spin
-load_nowait klpr_patch_b
-sleep 0.5
+target
+load klpr_patch_b what=sleep_new
+cat "$TARGET/sleep_hard" >/dev/null &
+wait_until 10 value_is /sys/module/klpr_patch_b/parameters/sleepers 1 || fail "no task sleeps"
+echo 0 >$LP/klpr_patch_b/enabled || fail "it cannot be disabled"
+sleep 1
 expect $LP/klpr_patch_b/transition 1
-echo 1 >$LP/klpr_patch_b/force
-wait_until 10 settled klpr_patch_b || fail "the transition does not end"
-echo 0 >$LP/klpr_patch_b/enabled
-sleep 0.5
-expect $LP/klpr_patch_b/transition 1
-echo 1 >$LP/klpr_patch_b/force
+expect $LP/klpr_patch_b/enabled 0
+echo 1 >$LP/klpr_patch_b/force || fail "it cannot be forced"
 wait_until 10 gone $LP/klpr_patch_b || fail "the transition does not end"
-expect $TARGET/parameters/one 1
-rmmod klpr_patch_b 2>/dev/null && fail "code that tasks may be in was unloaded"
+sleep 0.5
+rmmod klpr_patch_b 2>/dev/null && fail "code that a task is in was unloaded"
 [ "$(cat /sys/module/klpr_patch_b/refcnt)" -gt 0 ] || fail "the module is not held"
-echo 1 >$TARGET/parameters/release
+# The task is in the code still, and gets out of it.
+echo 1 >/sys/module/klpr_patch_b/parameters/release
+wait
+expect $TARGET/parameters/one 1
 no_target
 expect /proc/1/patch_state -1
+works
 echo "ok"

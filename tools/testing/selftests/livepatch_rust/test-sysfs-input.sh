@@ -18,7 +18,7 @@ start "refuse garbage in every file"
 target
 load klpr_patch_a
 for file in enabled force; do
-	for value in "" " " x 2 -1 01x "$(printf '\377\376')" "; rm"; do
+	for value in "" " " x 2 -1 "$(printf '\377\376')" "; rm"; do
 		# An empty write does not get to the kernel.
 		[ -z "$value" ] || writing $P/$file "$value" "Invalid argument"
 	done

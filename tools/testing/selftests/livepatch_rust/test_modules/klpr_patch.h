@@ -11,6 +11,8 @@
 #include <linux/module.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
+#include <linux/wait.h>
 
 static char *what = "good";
 module_param(what, charp, 0444);
@@ -42,6 +44,42 @@ static int klpr_two(void)
 static int klpr_sleep(void)
 {
 	return 0;
+}
+
+/* A replacement that sleeps until it is released. */
+static DECLARE_WAIT_QUEUE_HEAD(klpr_wait);
+static bool klpr_released;
+static atomic_t klpr_sleepers;
+
+static int klpr_sleep_new(void)
+{
+	atomic_inc(&klpr_sleepers);
+	wait_event(klpr_wait, READ_ONCE(klpr_released));
+	atomic_dec(&klpr_sleepers);
+	return 0;
+}
+
+static int klpr_set_release(const char *val, const struct kernel_param *kp)
+{
+	WRITE_ONCE(klpr_released, true);
+	wake_up_all(&klpr_wait);
+	return 0;
+}
+
+static const struct kernel_param_ops klpr_release_ops = { .set = klpr_set_release };
+module_param_cb(release, &klpr_release_ops, NULL, 0200);
+
+static int klpr_get_sleepers(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&klpr_sleepers));
+}
+
+static const struct kernel_param_ops klpr_sleepers_ops = { .get = klpr_get_sleepers };
+module_param_cb(sleepers, &klpr_sleepers_ops, NULL, 0444);
+
+/* For a function that spins until it is released. */
+static void klpr_spin(void)
+{
 }
 
 static int klpr_cmdline(struct seq_file *m, void *v)
@@ -117,6 +155,21 @@ static bool klpr_describe(void)
 	if (!strcmp(what, "sleep_hard")) {
 		func->old_name = "klpr_target_sleep_hard";
 		func->new_func = klpr_sleep;
+		return true;
+	}
+	if (!strcmp(what, "sleep_new")) {
+		func->old_name = "klpr_target_sleep_hard";
+		func->new_func = klpr_sleep_new;
+		return true;
+	}
+	if (!strcmp(what, "spin") || !strcmp(what, "spin_both")) {
+		func[1].old_name = "klpr_spin";
+		func[1].new_func = klpr_spin;
+		if (!strcmp(what, "spin"))
+			return true;
+		obj[1].funcs = klpr_vmlinux_funcs;
+		klpr_vmlinux_funcs[0].old_name = "cmdline_proc_show";
+		klpr_vmlinux_funcs[0].new_func = klpr_cmdline;
 		return true;
 	}
 	if (!strcmp(what, "no_mod")) {

@@ -7,8 +7,7 @@
 
 static noinline int klpr_target_dup(void)
 {
-	barrier();
-	return 30;
+	return klpr_number(30);
 }
 
 int klpr_target_other_dup(void)

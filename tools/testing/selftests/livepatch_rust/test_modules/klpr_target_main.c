@@ -20,28 +20,24 @@ static atomic_t klpr_sleepers;
 /* The functions to be replaced. Each returns a number that tells it apart. */
 noinline int klpr_target_one(void)
 {
-	barrier();
-	return 1;
+	return klpr_number(1);
 }
 
 noinline int klpr_target_two(void)
 {
-	barrier();
-	return 2;
+	return klpr_number(2);
 }
 
 /* There is another of this name in klpr_target_dup.c. */
 static noinline int klpr_target_dup(void)
 {
-	barrier();
-	return 3;
+	return klpr_number(3);
 }
 
 /* ftrace cannot hook this one. */
 noinline notrace int klpr_target_notrace(void)
 {
-	barrier();
-	return 4;
+	return klpr_number(4);
 }
 
 /* Sleeps until it is released, or a signal comes. */

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Look at what the hot paths of the livepatch core may call, in the object code.
+
+From each root the direct calls and jumps are followed through Rust code. A call
+of a panic function or of an allocator is an error; in the ftrace handler so is
+a function that the tracer can hook, be it Rust or C.
+
+Usage: hotpath.py OBJDUMP VMLINUX
+       hotpath.py --self-test
+"""
+
+import re
+import subprocess
+import sys
+
+# Root: (pattern of its symbol, whether it is a handler of ftrace).
+ROOTS = [
+    (r"^klp_update_patch_state$", False),
+    (r"^__klp_sched_try_switch$", False),
+    (r"^_R.*6ftrace.*3Ops.*9livepatch5patch5Table.*8callback", True),
+]
+PANIC = re.compile(
+    r"9panicking|unwrap_failed|expect_failed|slice_index_fail|slice_(start|end)_index"
+    r"|panic_(const|fmt|bounds|nounwind)|rust_begin_unwind|^panic$|rust_helper_BUG"
+)
+ALLOC = re.compile(
+    r"^(__)?(k|kv|v)(m|z|re)?alloc|kmem_cache_alloc|^kfree|^vmalloc|krealloc|kvrealloc"
+)
+RUST = re.compile(r"^(_R|klp_|__klp_)")
+TRACED = re.compile(r"\b(0f 1f 44 00 00|nopl\s+(0x0)?\(%rax,%rax(,1)?\)|call.*<__fentry__)")
+HEAD = re.compile(r"^[0-9a-f]+ <([^>]+)>:$")
+BRANCH = re.compile(r"\b(?:call|jmp|j[a-z]{1,3})q?\s+(?:0x)?[0-9a-f]+ <([^>+]+)(\+0x[0-9a-f]+)?>")
+
+
+def parse(lines):
+    """Return the functions: name -> (its first instructions, what it branches to)."""
+    funcs = {}
+    name = None
+    for line in lines:
+        head = HEAD.match(line)
+        if head:
+            name = head.group(1)
+            funcs[name] = ([], set())
+            continue
+        if name is None or not line.strip():
+            continue
+        first, callees = funcs[name]
+        if len(first) < 2:
+            first.append(line)
+        branch = BRANCH.search(line)
+        if branch and branch.group(1) != name:
+            callees.add(branch.group(1))
+    return funcs
+
+
+def traced(func):
+    return any(TRACED.search(line) for line in func[0])
+
+
+def check(funcs, roots):
+    """Return the errors, and how many functions were looked at."""
+    errors = []
+    seen_all = 0
+    for pattern, handler in roots:
+        found = [name for name in funcs if re.search(pattern, name)]
+        if not found:
+            errors.append(f"there is no function like {pattern}")
+        for root in found:
+            todo, seen = [(root, (root,))], {root}
+            while todo:
+                name, path = todo.pop()
+                seen_all += 1
+                if handler and name in funcs and traced(funcs[name]):
+                    errors.append(f"the handler calls what can be traced: {' -> '.join(path)}")
+                # Of C only the names matter, and what the handler enters.
+                if not RUST.match(name) or name not in funcs:
+                    continue
+                for callee in sorted(funcs[name][1]):
+                    way = path + (callee,)
+                    if PANIC.search(callee):
+                        errors.append(f"may panic: {' -> '.join(way)}")
+                    elif ALLOC.search(callee):
+                        errors.append(f"may allocate: {' -> '.join(way)}")
+                    elif callee not in seen and not (handler and callee.startswith("__SCT__")):
+                        seen.add(callee)
+                        todo.append((callee, way))
+    return errors, seen_all
+
+
+def self_test():
+    """Bad code must be found."""
+    good = """
+0000 <klp_update_patch_state>:
+  0: c3   ret
+0010 <__klp_sched_try_switch>:
+ 10: e8 00   callq 0x40 <_RNv4walk>
+0040 <_RNv4walk>:
+ 40: e8 00   callq 0x50 <task_call_func>
+0050 <task_call_func>:
+ 50: 0f 1f 44 00 00   nopl (%rax,%rax)
+ 55: e8 00   callq 0x90 <panic>
+0060 <_RNv6ftrace3Ops9livepatch5patch5Table8callback>:
+ 60: f3 0f 1e fa   endbr64
+ 64: c3   ret
+"""
+    cases = {
+        "": 0,
+        " 11: e8   callq 0x80 <_RNvNtCs_4core9panicking5panic>\n": 1,
+        " 11: 0f 84   je 0x80 <_RNvNtCs_4core9panicking18panic_bounds_check>\n": 1,
+        " 11: e8   callq 0x80 <__kmalloc_noprof>\n": 1,
+    }
+    for extra, expected in cases.items():
+        for symbol in ("klp_update_patch_state", "_RNv4walk"):
+            text = good.replace(f"<{symbol}>:\n", f"<{symbol}>:\n{extra}")
+            errors, _ = check(parse(text.splitlines()), ROOTS)
+            assert len(errors) == expected, (extra, symbol, errors)
+    for extra in (" 64: e8   callq 0x50 <task_call_func>\n",):
+        text = good.replace(" 64: c3   ret\n", extra)
+        errors, _ = check(parse(text.splitlines()), ROOTS)
+        assert len(errors) == 1, errors
+    text = good.replace(" 60: f3 0f 1e fa   endbr64\n", " 60: 0f 1f 44 00 00   nopl (%rax,%rax)\n")
+    assert len(check(parse(text.splitlines()), ROOTS)[0]) == 1
+    assert len(check(parse([]), ROOTS)[0]) == len(ROOTS)
+
+
+def main():
+    self_test()
+    if sys.argv[1:] == ["--self-test"]:
+        return 0
+    objdump, vmlinux = sys.argv[1:]
+    out = subprocess.run(
+        [objdump, "-d", vmlinux], check=True, capture_output=True, text=True
+    ).stdout
+    errors, count = check(parse(out.splitlines()), ROOTS)
+    for error in errors:
+        print(f"error: {error}")
+    if not errors:
+        print(f"{count} functions on the hot paths: no panics, no allocations, nothing traced")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
