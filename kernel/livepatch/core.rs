@@ -21,7 +21,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
-        global_lock, rcu, //
+        global_lock,
+        rcu, //
     },
     task::Task,
     warn_on, //
@@ -105,17 +106,21 @@ impl Registry {
 
     /// Whether `patch` is the one in transition.
     pub(crate) fn is_in_transition(&self, patch: &Patch) -> bool {
-        self.transition_patch().is_some_and(|other| ptr::eq(&*other, patch))
+        self.transition_patch()
+            .is_some_and(|other| ptr::eq(&*other, patch))
     }
 
     /// The position of `patch` among the patches, from 1; the number of patches if it is not one
     /// of them.
     pub(crate) fn stack_order(&self, patch: &Patch) -> usize {
-        self.position(patch).map_or(self.patches.len(), |index| index + 1)
+        self.position(patch)
+            .map_or(self.patches.len(), |index| index + 1)
     }
 
     fn position(&self, patch: &Patch) -> Option<usize> {
-        self.patches.iter().position(|other| ptr::eq(&**other, patch))
+        self.patches
+            .iter()
+            .position(|other| ptr::eq(&**other, patch))
     }
 
     /// Calls a callback of a patch, which may ask for the registry.

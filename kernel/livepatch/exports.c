@@ -10,8 +10,7 @@
 #include <linux/livepatch_sched.h>
 #include <linux/moduleloader.h>
 
-void klp_core_init_early(void);
-int klp_core_init(void);
+#include "exports.h"
 
 /* Turned on during a transition: has the scheduler call __klp_sched_try_switch(). */
 DEFINE_STATIC_KEY_FALSE(klp_sched_try_switch_key);

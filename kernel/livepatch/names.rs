@@ -185,8 +185,7 @@ pub(crate) mod cases {
             assert_eq!(parse_symbol(name), None);
         }
         // 55 bytes of an object fit, 56 do not.
-        const LONG: &[u8] =
-            b".klp.sym.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.f,1";
+        const LONG: &[u8] = b".klp.sym.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.f,1";
         assert_eq!(parse_symbol(LONG).map(|s| s.object.len()), Some(55));
         const TOO_LONG: &[u8] =
             b".klp.sym.xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.f,1";

@@ -416,10 +416,7 @@ impl Redirects {
                 continue;
             }
             let Some(ip) = ftrace::location(old_func) else {
-                pr_err!(
-                    "failed to find location for function '{}'\n",
-                    func.name()
-                );
+                pr_err!("failed to find location for function '{}'\n", func.name());
                 return Err(EINVAL);
             };
             fresh.push(Fresh { old_func, ip, func }, GFP_KERNEL)?;

@@ -81,7 +81,8 @@ impl Sections {
             // module refer to these. Nobody else uses them now.
             let symbol = unsafe { &mut *symbols.add(symbol_of(rela)) };
             // SAFETY: As for the names of sections.
-            let name = unsafe { CStr::from_char_ptr(self.symbol_names.add(symbol.st_name as usize)) };
+            let name =
+                unsafe { CStr::from_char_ptr(self.symbol_names.add(symbol.st_name as usize)) };
 
             if u32::from(symbol.st_shndx) != bindings::SHN_LIVEPATCH {
                 pr_err!(

@@ -15,7 +15,8 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
-        global_lock, rcu, //
+        global_lock,
+        rcu, //
     },
 };
 
@@ -375,7 +376,12 @@ mod tests {
 
     fn value(obj: usize) -> Option<usize> {
         // SAFETY: Takes any values; nobody else frees variables of this id.
-        unsafe { klp_shadow_get(obj as *mut c_void, ID).cast::<usize>().as_ref() }.copied()
+        unsafe {
+            klp_shadow_get(obj as *mut c_void, ID)
+                .cast::<usize>()
+                .as_ref()
+        }
+        .copied()
     }
 
     #[test]

@@ -289,7 +289,10 @@ unsafe extern "C" fn enabled_store(
     let patch = unsafe { Patch::from_kobj(kobj) };
     // SAFETY: sysfs terminates what was written by a nul.
     let enabled = unsafe { parse_bool(buf) };
-    written(enabled.and_then(|enabled| set_enabled(patch, enabled)), count)
+    written(
+        enabled.and_then(|enabled| set_enabled(patch, enabled)),
+        count,
+    )
 }
 
 /// Enables or disables a patch at the request of the user, or turns its transition round.

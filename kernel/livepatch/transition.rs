@@ -35,7 +35,8 @@ use crate::{
     ranges::{self, Range},
 };
 use kernel::{
-    bindings, dynamic_pr_debug,
+    bindings,
+    dynamic_pr_debug,
     ffi::{c_int, c_uint, c_void},
     prelude::*,
     stacktrace,

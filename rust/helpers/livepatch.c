@@ -71,6 +71,7 @@ __rust_helper void rust_helper_klp_clear_patch_pending(struct task_struct *task)
 
 __rust_helper notrace unsigned long rust_helper_klp_load_acquire(const unsigned long *p)
 {
+	/* What it pairs with is said where it is called. */
 	return smp_load_acquire(p);
 }
 

@@ -44,8 +44,7 @@
 //! ```
 
 use crate::{
-    bindings,
-    container_of,
+    bindings, container_of,
     error::{to_result, Result},
     prelude::*,
     sync::atomic::{Atomic, Relaxed},

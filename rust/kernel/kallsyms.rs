@@ -131,7 +131,10 @@ mod tests {
             found = Some(addr);
             ControlFlow::Break(())
         });
-        assert_eq!(found, Some(bindings::klp_enable_patch as *const () as usize));
+        assert_eq!(
+            found,
+            Some(bindings::klp_enable_patch as *const () as usize)
+        );
         assert!(found.and_then(symbol_size).is_some_and(|size| size > 0));
         assert_eq!(symbol_size(0), None);
     }

@@ -176,6 +176,6 @@ ok
 
 start "refuse a patch that names a function twice"
 target
-refused "File exists" klpr_patch_a what=same_func 
+refused "File exists" klpr_patch_a what=same_func
 no_target
 ok

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A patch for klpr_target, or a bad one. What it is is said by parameters, so
- * that few modules serve many tests. KLPR_BASE is added to what the replaced
+ * A patch for klpr_target, or a bad one. Parameters say which, so that few
+ * modules serve many tests. KLPR_BASE is added to what the replaced
  * functions return.
  */
 

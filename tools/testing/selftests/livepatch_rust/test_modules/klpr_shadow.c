@@ -60,7 +60,8 @@ static int worker(void *arg)
 			break;
 		default:
 			rcu_read_lock();
-			data = klp_shadow_get_or_alloc(obj, ID, sizeof(*data), GFP_ATOMIC, ctor, NULL);
+			data = klp_shadow_get_or_alloc(obj, ID, sizeof(*data), GFP_ATOMIC,
+						       ctor, NULL);
 			if (data && *data != MAGIC)
 				atomic_inc(&bad);
 			rcu_read_unlock();
