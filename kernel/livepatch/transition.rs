@@ -37,15 +37,15 @@ use crate::{
 use kernel::{
     bindings,
     dynamic_pr_debug,
-    ffi::{c_int, c_uint, c_void},
+    ffi::c_int,
     prelude::*,
     stacktrace,
     sync::{
         atomic::{Atomic, Relaxed},
         barrier::{smp_mb, Read, Write},
-        rcu,
     },
     task::Task,
+    tasklist::{self, Held},
     types::Opaque, //
 };
 
@@ -167,90 +167,13 @@ fn clear_pending(task: &Task) {
     unsafe { bindings::klp_clear_patch_pending(task.as_ptr()) };
 }
 
-/// Calls `f` for each thread with `tasklist_lock` held, until it breaks.
-fn each_thread(mut f: impl FnMut(&Task) -> ControlFlow<()>) -> ControlFlow<()> {
-    // SAFETY: The lock is not held, and `f` does not take it.
-    unsafe { bindings::read_lock_tasklist() };
-    let mut value = ControlFlow::Continue(());
-    // SAFETY: `init_task` is the first on the list, and always there.
-    let mut process = unsafe { bindings::next_process(&raw mut bindings::init_task) };
-    'all: while !process.is_null() {
-        // SAFETY: The lock is held, so that what is on the lists stays.
-        let mut thread = unsafe { bindings::first_thread(process) };
-        while !thread.is_null() {
-            // SAFETY: As above; `Task` is a transparent wrapper.
-            value = f(unsafe { &*thread.cast::<Task>() });
-            if value.is_break() {
-                break 'all;
-            }
-            // SAFETY: As above.
-            thread = unsafe { bindings::next_thread(thread) };
-        }
-        // SAFETY: As above.
-        process = unsafe { bindings::next_process(process) };
-    }
-    // SAFETY: Taken above.
-    unsafe { bindings::read_unlock_tasklist() };
-    value
-}
-
-/// Calls `f` for the idle task of each CPU that there may be, with the CPU's number.
-fn each_idle_task(mut f: impl FnMut(c_uint, &Task)) {
-    let mut cpu = -1;
-    loop {
-        // SAFETY: Takes -1 and the number of any CPU.
-        let next = unsafe { bindings::cpumask_next_possible(cpu) };
-        // SAFETY: Set at boot.
-        if next >= unsafe { bindings::nr_cpu_ids } {
-            break;
-        }
-        cpu = next as c_int;
-        // SAFETY: The CPU is possible. Its idle task, which was made at boot, stays for good.
-        if let Some(task) = unsafe { bindings::idle_task(cpu).cast::<Task>().as_ref() } {
-            f(next, task);
-        }
-    }
-}
-
 /// Calls `f` for all tasks: each thread, and each idle task.
 fn each_task(f: impl Fn(&Task)) {
-    let _ = each_thread(|task| {
+    let _ = tasklist::for_each_thread(|task| {
         f(task);
-        ControlFlow::Continue(())
+        ControlFlow::<()>::Continue(())
     });
-    each_idle_task(|_, task| f(task));
-}
-
-/// How many tasks are looked at in one go.
-const BATCH: usize = 32;
-
-/// Calls `f` for each thread under RCU, with breaks. Tasks that are forked meanwhile may be missed.
-///
-/// The walk goes by process ids in the initial name space, which a break cannot lead astray as the
-/// links of a task can that exits.
-fn walk_threads(mut f: impl FnMut(&Task)) {
-    let mut nr = 1;
-    loop {
-        let rcu = rcu::read_lock();
-        for _ in 0..BATCH {
-            // SAFETY: RCU's read side is held.
-            let pid = unsafe { bindings::find_ge_pid(nr, &raw mut bindings::init_pid_ns) };
-            if pid.is_null() {
-                return;
-            }
-            // SAFETY: As above.
-            nr = unsafe { bindings::pid_nr(pid) }.saturating_add(1);
-            // SAFETY: As above, which keeps the task, too; `Task` is a transparent wrapper.
-            let task = unsafe { bindings::pid_task(pid, bindings::pid_type_PIDTYPE_PID) };
-            // SAFETY: As above.
-            if let Some(task) = unsafe { task.cast::<Task>().as_ref() } {
-                f(task);
-            }
-        }
-        drop(rcu);
-        // SAFETY: No lock but the mutex is held.
-        unsafe { bindings::cond_resched() };
-    }
+    tasklist::for_each_idle(|_, task| f(task));
 }
 
 /// Does nothing: that it has run says that the CPU has scheduled.
@@ -284,60 +207,26 @@ enum Refusal {
     /// It is in a function of the patch.
     Asleep(Tag),
     /// It could not be looked at.
-    Unknown(c_int),
+    Unknown,
 }
 
-/// What [`check_and_switch`] is called with.
-struct Check {
-    target: PatchState,
-    index: *const Index,
-    refusal: Option<Refusal>,
-}
-
-/// Switches a task if its stack allows; otherwise writes down why not.
-///
-/// # Safety
-///
-/// - `task` must be current, with preemption disabled, or be kept as it is, running or not.
-/// - `check` must point to a `Check` that nobody else uses, with an index that is valid or null.
-unsafe extern "C" fn check_and_switch(
-    task: *mut bindings::task_struct,
-    check: *mut c_void,
-) -> c_int {
-    // SAFETY: By the requirement of this function.
-    let check = unsafe { &mut *check.cast::<Check>() };
-
-    // SAFETY: The task is valid.
-    let running = unsafe { bindings::task_curr(task) } != 0;
-    if running && !ptr::eq(task, Task::current_raw()) {
-        check.refusal = Some(Refusal::Running);
-        return EBUSY.to_errno();
-    }
-
-    // SAFETY: The task is valid; `Task` is a transparent wrapper.
-    let task = unsafe { &*task.cast::<Task>() };
-    // SAFETY: By the requirement of this function.
-    let Some(index) = (unsafe { check.index.as_ref() }) else {
-        return EINVAL.to_errno();
-    };
-    // SAFETY: The task is current or does not run.
-    let found = unsafe {
-        stacktrace::walk_reliable(task, |addr| match index.find(addr) {
-            Some(tag) => ControlFlow::Break(tag),
-            None => ControlFlow::Continue(()),
-        })
-    };
-    let refusal = match found {
+/// Switches a task if its stack allows.
+#[inline]
+fn check_and_switch(task: &Held<'_>, target: PatchState, index: &Index) -> Result<(), Refusal> {
+    let found = stacktrace::walk_held(task, |addr| match index.find(addr) {
+        Some(tag) => ControlFlow::Break(tag),
+        None => ControlFlow::Continue(()),
+    });
+    match found {
         Ok(None) => {
             clear_pending(task);
-            set_patch_state(task, check.target.raw());
-            return 0;
+            set_patch_state(task, target.raw());
+            Ok(())
         }
-        Ok(Some(tag)) => Refusal::Asleep(tag),
-        Err(_) => Refusal::Unreliable,
-    };
-    check.refusal = Some(refusal);
-    EAGAIN.to_errno()
+        Ok(Some(tag)) => Err(Refusal::Asleep(tag)),
+        Err(error) if error == EBUSY => Err(Refusal::Running),
+        Err(_) => Err(Refusal::Unreliable),
+    }
 }
 
 /// Says in the log, if the user wants to know, why a task was not switched.
@@ -368,10 +257,9 @@ fn explain(task: &Task, refusal: Refusal) {
             // SAFETY: The function belongs to the patch in transition.
             unsafe { &*tag.0 }.name()
         ),
-        Refusal::Unknown(errno) => dynamic_pr_debug!(
+        Refusal::Unknown => dynamic_pr_debug!(
             "klp_try_switch_task",
-            "klp_try_switch_task: Unknown error code ({}) when trying to switch {}:{}\n",
-            errno,
+            "klp_try_switch_task: Unknown error when trying to switch {}:{}\n",
             comm,
             pid
         ),
@@ -380,11 +268,8 @@ fn explain(task: &Task, refusal: Refusal) {
 
 /// Switches a task if it is in none of the functions concerned, and returns whether it has arrived.
 ///
-/// # Safety
-///
-/// `index` must be valid, and that of the transition to `target`. Preemption must be disabled if
-/// the task is current.
-unsafe fn try_switch(task: &Task, target: PatchState, index: *const Index) -> bool {
+/// `index` must be that of the transition to `target`.
+fn try_switch(task: &Task, target: PatchState, index: &Index) -> bool {
     if patch_state(task) == target.raw() {
         return true;
     }
@@ -393,24 +278,18 @@ unsafe fn try_switch(task: &Task, target: PatchState, index: *const Index) -> bo
         return false;
     }
 
-    let mut check = Check {
-        target,
-        index,
-        refusal: None,
-    };
-    let arg = (&raw mut check).cast::<c_void>();
-    let ret = if ptr::eq(task.as_ptr(), Task::current_raw()) {
-        // SAFETY: The task is current, preemption is disabled, and `check` is ours.
-        unsafe { check_and_switch(task.as_ptr(), arg) }
-    } else {
-        // SAFETY: `task_call_func` keeps the task as it is, running or not; `check` is ours.
-        unsafe { bindings::task_call_func(task.as_ptr(), Some(check_and_switch), arg) }
-    };
-    if ret == 0 {
-        return true;
+    match tasklist::hold(task, |task| check_and_switch(task, target, index)) {
+        Some(Ok(())) => true,
+        // Only now, as nothing can be printed while the task is held.
+        Some(Err(refusal)) => {
+            explain(task, refusal);
+            false
+        }
+        None => {
+            explain(task, Refusal::Unknown);
+            false
+        }
     }
-    explain(task, check.refusal.unwrap_or(Refusal::Unknown(ret)));
-    false
 }
 
 /// Switches a task to the state that the transition leads to, if it has yet to.
@@ -463,9 +342,11 @@ unsafe extern "C" fn __klp_sched_try_switch() {
         1 => PatchState::Patched,
         _ => return,
     };
-    // SAFETY: The flag was set, so that the index is that of a transition to `target`. It is valid
-    // until `synchronize` has waited for us, who run with preemption disabled.
-    unsafe { try_switch(task, target, INDEX.load(Relaxed)) };
+    // SAFETY: The flag was set, so that there is an index, that of a transition to `target`. It is
+    // valid until `synchronize` has waited for us, who run with preemption disabled.
+    if let Some(index) = unsafe { INDEX.load(Relaxed).as_ref() } {
+        try_switch(task, target, index);
+    }
 }
 
 /// Gives a task that is being forked the state of its parent, which is current.
@@ -491,7 +372,7 @@ unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
 /// Asks the tasks that have yet to switch to come by the kernel's exit: user tasks by a signal that
 /// is none, kernel threads by waking them up.
 fn send_signals() {
-    let _ = each_thread(|task| {
+    let _ = tasklist::for_each_thread(|task| {
         if is_pending(task) {
             let raw = task.as_ptr();
             // SAFETY: The task is valid.
@@ -503,7 +384,7 @@ fn send_signals() {
                 unsafe { bindings::set_notify_signal(raw) };
             }
         }
-        ControlFlow::Continue(())
+        ControlFlow::<()>::Continue(())
     });
 }
 
@@ -646,25 +527,16 @@ impl Registry {
         let patch = transition.patch;
         let target = transition.target.state();
         let [index, _] = &transition.index;
-        let index: *const Index = &**index;
         let mut complete = true;
 
-        walk_threads(|task| {
-            let _preempt = Preempt::disable();
-            // SAFETY: The index is that of this transition, which we own.
-            if !unsafe { try_switch(task, target, index) } {
-                complete = false;
-            }
-        });
+        tasklist::walk_threads(|task| complete &= try_switch(task, target, index));
 
         // SAFETY: May sleep here.
         unsafe { bindings::cpus_read_lock() };
-        each_idle_task(|cpu, task| {
+        tasklist::for_each_idle(|cpu, task| {
             // SAFETY: The number is one of a CPU.
             if unsafe { bindings::cpu_online(cpu) } {
-                let _preempt = Preempt::disable();
-                // SAFETY: The index is that of this transition, which we own.
-                if !unsafe { try_switch(task, target, index) } {
+                if !try_switch(task, target, index) {
                     complete = false;
                     // Has it pass the idle loop, where it switches.
                     //
@@ -682,7 +554,7 @@ impl Registry {
 
         // Tasks that were forked meanwhile may have been missed.
         complete = complete
-            && each_thread(|task| {
+            && tasklist::for_each_thread(|task| {
                 if patch_state(task) == target.raw() {
                     ControlFlow::Continue(())
                 } else {
@@ -835,23 +707,5 @@ impl Registry {
             }
         }
         retry_in(0);
-    }
-}
-
-/// Keeps preemption disabled.
-struct Preempt(kernel::types::NotThreadSafe);
-
-impl Preempt {
-    fn disable() -> Self {
-        // SAFETY: Enabled again when the guard is dropped.
-        unsafe { bindings::preempt_disable_notrace() };
-        Self(kernel::types::NotThreadSafe)
-    }
-}
-
-impl Drop for Preempt {
-    fn drop(&mut self) {
-        // SAFETY: Disabled by `disable`.
-        unsafe { bindings::preempt_enable_notrace() };
     }
 }

@@ -9,12 +9,34 @@
 //! acts on the absence of a function from a reliable trace, as livepatch does, acts on a fact.
 //!
 //! C header: [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use core::ops::ControlFlow;
+//! use kernel::{current, stacktrace, tasklist};
+//!
+//! // How deep is the stack?
+//! let mut depth = 0;
+//! let walked = tasklist::hold(current!(), |held| {
+//!     stacktrace::walk_held(held, |_addr| {
+//!         depth += 1;
+//!         ControlFlow::<()>::Continue(())
+//!     })
+//! });
+//! match walked {
+//!     Some(Ok(_)) => assert!(depth > 1),
+//!     // Not on this architecture, or not this time.
+//!     _ => assert!(true),
+//! }
+//! ```
 
 use crate::{
     bindings,
     error::{code::*, to_result, Result},
     ffi::{c_ulong, c_void},
     task::Task,
+    tasklist::Held,
 };
 use core::ops::ControlFlow;
 
@@ -113,6 +135,20 @@ pub unsafe fn walk_reliable<B, F: FnMut(usize) -> ControlFlow<B>>(
         let _ = (task, &mut f);
         Err(ENOSYS)
     }
+}
+
+/// Walks the stack of a task that is held reliably, as [`walk_reliable`] does.
+///
+/// # Errors
+///
+/// As for [`walk_reliable`], and `EBUSY`: the task runs on another CPU.
+#[inline]
+pub fn walk_held<B, F: FnMut(usize) -> ControlFlow<B>>(task: &Held<'_>, f: F) -> Result<Option<B>> {
+    if task.runs_elsewhere() {
+        return Err(EBUSY);
+    }
+    // SAFETY: The task is the current one or does not run, and stays so while it is held.
+    unsafe { walk_reliable(task, f) }
 }
 
 /// Saves the reliable stack trace of a task, innermost frame first, and returns its length.

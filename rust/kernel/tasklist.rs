@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All tasks of the system, and keeping one of them as it is.
+//!
+//! There are two ways to come by each thread. [`for_each_thread`] holds `tasklist_lock`: it sees
+//! all threads that there are, and none can come or go meanwhile, which holds up every fork and
+//! exit; so what it calls must be short. [`walk_threads`] holds nothing for long; it may miss
+//! threads that come while it walks.
+//!
+//! [`hold`] keeps a thread as it is, running or not, so that its stack can be looked at.
+//!
+//! C headers: [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h),
+//! [`include/linux/pid.h`](srctree/include/linux/pid.h),
+//! [`include/linux/wait.h`](srctree/include/linux/wait.h)
+//!
+//! # Examples
+//!
+//! ```
+//! use core::ops::ControlFlow;
+//! use kernel::{current, tasklist};
+//!
+//! let me = current!().as_ptr();
+//! let mut seen = 0;
+//! let _ = tasklist::for_each_thread(|task| {
+//!     seen += usize::from(core::ptr::eq(task.as_ptr(), me));
+//!     ControlFlow::<()>::Continue(())
+//! });
+//! assert_eq!(seen, 1);
+//!
+//! // The current task is on a CPU, and nowhere else.
+//! let elsewhere = tasklist::hold(current!(), |held| held.runs_elsewhere());
+//! assert_eq!(elsewhere, Some(false));
+//! ```
+
+use crate::{
+    bindings,
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    sync::rcu,
+    task::Task,
+    types::NotThreadSafe, //
+};
+use core::{
+    ops::{
+        ControlFlow,
+        Deref, //
+    },
+    ptr, //
+};
+
+/// Keeps preemption disabled while it lives, without being seen by the tracer.
+struct PreemptDisabled(NotThreadSafe);
+
+impl PreemptDisabled {
+    #[inline(always)]
+    fn new() -> Self {
+        // SAFETY: Enabled again when the guard is dropped.
+        unsafe { bindings::preempt_disable_notrace() };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for PreemptDisabled {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: Disabled by `new`.
+        unsafe { bindings::preempt_enable_notrace() };
+    }
+}
+
+/// Calls `f` for each thread but the idle ones, with `tasklist_lock` held for reading, until it
+/// breaks.
+///
+/// `f` runs with preemption disabled and must not sleep, nor take `tasklist_lock` for writing. May
+/// be called in process context.
+pub fn for_each_thread<B>(mut f: impl FnMut(&Task) -> ControlFlow<B>) -> ControlFlow<B> {
+    // SAFETY: The lock is not held for writing by this task: nothing in Rust takes it.
+    unsafe { bindings::read_lock_tasklist() };
+    let mut value = ControlFlow::Continue(());
+    // SAFETY: `init_task` is the first on the list, and always there.
+    let mut process = unsafe { bindings::next_process(&raw mut bindings::init_task) };
+    'all: while !process.is_null() {
+        // SAFETY: The lock is held, so that what is on the lists stays.
+        let mut thread = unsafe { bindings::first_thread(process) };
+        while !thread.is_null() {
+            // SAFETY: As above; `Task` is a transparent wrapper.
+            value = f(unsafe { &*thread.cast::<Task>() });
+            if value.is_break() {
+                break 'all;
+            }
+            // SAFETY: As above.
+            thread = unsafe { bindings::next_thread(thread) };
+        }
+        // SAFETY: As above.
+        process = unsafe { bindings::next_process(process) };
+    }
+    // SAFETY: Taken above.
+    unsafe { bindings::read_unlock_tasklist() };
+    value
+}
+
+/// How many threads are looked at in one go.
+const BATCH: usize = 32;
+
+/// Calls `f` for each thread but the idle ones, under RCU, with breaks in between.
+///
+/// Threads that come while this walks may be missed; those that exit may be seen. `f` must not
+/// sleep. May sleep itself, so it must be called in process context, without RCU held.
+///
+/// It goes by process ids in the initial name space: where a task's links lead nowhere once it has
+/// exited, the next id is still the next.
+pub fn walk_threads(mut f: impl FnMut(&Task)) {
+    let mut nr = 1;
+    loop {
+        let rcu = rcu::read_lock();
+        for _ in 0..BATCH {
+            // SAFETY: RCU's read side is held.
+            let pid = unsafe { bindings::find_ge_pid(nr, &raw mut bindings::init_pid_ns) };
+            if pid.is_null() {
+                return;
+            }
+            // SAFETY: As above.
+            nr = unsafe { bindings::pid_nr(pid) }.saturating_add(1);
+            // SAFETY: As above, which keeps the task, too.
+            let task = unsafe { bindings::pid_task(pid, bindings::pid_type_PIDTYPE_PID) };
+            // SAFETY: As above; `Task` is a transparent wrapper.
+            if let Some(task) = unsafe { task.cast::<Task>().as_ref() } {
+                f(task);
+            }
+        }
+        drop(rcu);
+        // SAFETY: Process context, by the contract of this function.
+        unsafe { bindings::cond_resched() };
+    }
+}
+
+/// Calls `f` for the idle task of each CPU that there may be, with the CPU's number.
+///
+/// May be called in any context.
+pub fn for_each_idle(mut f: impl FnMut(c_uint, &Task)) {
+    let mut cpu = -1;
+    loop {
+        // SAFETY: Takes -1 and the number of any CPU.
+        let next = unsafe { bindings::cpumask_next_possible(cpu) };
+        // SAFETY: Set at boot.
+        if next >= unsafe { bindings::nr_cpu_ids } {
+            return;
+        }
+        cpu = next as c_int;
+        // SAFETY: The CPU is possible. Its idle task, which was made at boot, stays for good.
+        if let Some(task) = unsafe { bindings::idle_task(cpu).cast::<Task>().as_ref() } {
+            f(next, task);
+        }
+    }
+}
+
+/// A task that stays as it is: what does not run now will not while this exists.
+///
+/// # Invariants
+///
+/// The task is current, with preemption disabled, or in the hands of `task_call_func()`.
+pub struct Held<'a> {
+    task: &'a Task,
+}
+
+impl Held<'_> {
+    /// Whether the task runs on another CPU at the moment. If not, it is the current one, or does
+    /// not run at all.
+    #[inline]
+    pub fn runs_elsewhere(&self) -> bool {
+        // SAFETY: The task is valid.
+        let runs = unsafe { bindings::task_curr(self.task.as_ptr()) } != 0;
+        runs && !ptr::eq(self.task.as_ptr(), Task::current_raw())
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Task;
+
+    #[inline]
+    fn deref(&self) -> &Task {
+        self.task
+    }
+}
+
+/// Calls `f` with the task kept as it is, and returns what it returns.
+///
+/// `f` runs with preemption disabled and, unless the task is the current one, with interrupts off
+/// and the task's `pi_lock` and perhaps its run queue's lock held: it must not sleep, wake tasks
+/// up, or print. May be called in any context in which these locks may be taken, or, for the
+/// current task, in any.
+///
+/// `None` is for the C side not having called `f`, which it always does.
+#[inline]
+pub fn hold<R, F: FnOnce(&Held<'_>) -> R>(task: &Task, f: F) -> Option<R> {
+    struct Call<F, R> {
+        f: Option<F>,
+        value: Option<R>,
+    }
+
+    /// # Safety
+    ///
+    /// To be called by `task_call_func`, with a `Call<F, R>` that nobody else uses.
+    unsafe extern "C" fn call<R, F: FnOnce(&Held<'_>) -> R>(
+        task: *mut bindings::task_struct,
+        arg: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the requirement of this function.
+        let this = unsafe { &mut *arg.cast::<Call<F, R>>() };
+        // SAFETY: The task is valid; `Task` is a transparent wrapper.
+        let task = unsafe { &*task.cast::<Task>() };
+        if let Some(f) = this.f.take() {
+            // INVARIANT: `task_call_func` is calling.
+            this.value = Some(f(&Held { task }));
+        }
+        0
+    }
+
+    if ptr::eq(task.as_ptr(), Task::current_raw()) {
+        let _preempt = PreemptDisabled::new();
+        // INVARIANT: The task is current, and preemption disabled.
+        return Some(f(&Held { task }));
+    }
+
+    let mut this = Call {
+        f: Some(f),
+        value: None,
+    };
+    // SAFETY: The task is valid, and `call` gets a pointer to `this`, which outlives it.
+    unsafe {
+        bindings::task_call_func(
+            task.as_ptr(),
+            Some(call::<R, F>),
+            (&raw mut this).cast::<c_void>(),
+        )
+    };
+    this.value
+}
+
+#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_tasklist)]
+mod tests {
+    use super::*;
+    use crate::current;
+
+    #[test]
+    fn both_walks_see_the_current_task_once() {
+        let me = Task::current_raw();
+        let mut locked = 0;
+        let all = for_each_thread(|task| {
+            locked += usize::from(ptr::eq(task.as_ptr(), me));
+            ControlFlow::<()>::Continue(())
+        });
+        assert!(all.is_continue());
+        let mut walked = 0;
+        walk_threads(|task| walked += usize::from(ptr::eq(task.as_ptr(), me)));
+        assert_eq!((locked, walked), (1, 1));
+    }
+
+    #[test]
+    fn a_walk_can_be_ended() {
+        let mut seen = 0;
+        let value = for_each_thread(|_| {
+            seen += 1;
+            ControlFlow::Break(seen)
+        });
+        assert!(matches!(value, ControlFlow::Break(1)));
+        assert_eq!(seen, 1);
+        // The lock was released: it can be taken again.
+        assert!(for_each_thread(|_| ControlFlow::<()>::Continue(())).is_continue());
+    }
+
+    #[test]
+    fn there_is_an_idle_task_for_each_cpu() {
+        let mut cpus = 0;
+        for_each_idle(|cpu, _| {
+            assert!(cpu >= cpus);
+            cpus = cpu + 1;
+        });
+        assert!(cpus > 0);
+    }
+
+    #[test]
+    fn tasks_can_be_held() {
+        assert_eq!(hold(current!(), |held| held.runs_elsewhere()), Some(false));
+        let mut held = 0;
+        let mut threads = 0;
+        walk_threads(|task| {
+            threads += 1;
+            held += usize::from(hold(task, |_| ()).is_some());
+        });
+        assert!(threads > 1);
+        assert_eq!(held, threads);
+    }
+}
