@@ -15,5 +15,5 @@ fi
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 overlay_into "$LINUX" "$new" || die "nothing was changed in $LINUX" "use the base kernel $KERNEL_TESTED"
-cp -r "$new/." "$LINUX/"
+cp -r --remove-destination "$new/." "$LINUX/"
 say "$(cd "$new" && find . -type f | wc -l) files were put into $LINUX; choose CONFIG_LIVEPATCH_RUST there."

@@ -128,7 +128,7 @@ overlay_into() {
 	done
 	need_tool patch patch
 	for p in $(patch_names); do
-		patch -d "$to" -p1 -s -f --no-backup-if-mismatch <"$KLP_REPO/patches/$p" >"$to/.patch.log" 2>&1 || {
+		patch -d "$to" -p1 -F0 -s -f --no-backup-if-mismatch <"$KLP_REPO/patches/$p" >"$to/.patch.log" 2>&1 || {
 			sed 's/^/    /' "$to/.patch.log" >&2
 			note "patches/$p does not fit the base kernel"
 			return 1
