@@ -35,21 +35,27 @@
 //! let ops = KBox::pin_init(Ops::new(counter, Flags::NONE), GFP_KERNEL)?;
 //!
 //! // An address that is not the entry of a function that can be hooked is refused.
-//! assert_eq!(ops.add(&[1]), Err(EINVAL));
+//! assert_eq!(ops.as_ref().add(&[1]), Err(EINVAL));
 //!
 //! // So is an `Ops` without functions: it would hook every function there is.
-//! assert_eq!(ops.register(), Err(EINVAL));
+//! assert_eq!(ops.as_ref().register(), Err(EINVAL));
+//! assert_eq!(ops.functions(), 0);
 //! assert_eq!(ops.handler().0.load(Relaxed), 0);
 //! # Ok::<(), Error>(())
 //! ```
 
 use crate::{
-    bindings, container_of,
+    bindings,
+    container_of,
     error::{to_result, Result},
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
-    types::Opaque,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        rcu, //
+    },
+    types::Opaque, //
 };
+use core::ptr;
 
 /// What a handler gets to see and to change of the hooked call.
 ///
@@ -200,18 +206,36 @@ impl<H: Handler> Ops<H> {
 
     /// Removes functions from the set.
     ///
-    /// May be called while registered, but must not leave the set empty then: that stands for all
-    /// functions there are. A CPU may be in the handler for a removed function still when this
+    /// May be called while registered, but not for all functions of the set then. A CPU may be in the handler for a removed function still when this
     /// returns. May sleep.
     ///
     /// # Errors
     ///
-    /// - `EINVAL`, `ENOENT`: `ips` is empty; one of them is not in the set.
+    /// - `EINVAL`: `ips` is empty; or nothing would be left in the set of a registered `Ops`, which
+    ///   ftrace would take for all functions there are.
+    /// - `ENOENT`: one of them is not in the set.
     /// - `ENOMEM`, `ENODEV`: as for [`Self::add`].
     ///
     /// After an error the set is what it was.
     pub fn remove(self: Pin<&Self>, ips: &[usize]) -> Result {
+        if self.is_registered() && self.functions() <= ips.len() {
+            return Err(EINVAL);
+        }
         self.set_filter(ips, true)
+    }
+
+    /// Returns the number of functions in the set.
+    pub fn functions(&self) -> usize {
+        // Keeps the table of functions from being freed by a change of the set.
+        let _rcu = rcu::read_lock();
+        let ops = self.ops.get();
+        // SAFETY: `ops` is initialised; `func_hash` is null before the first change of the set, and
+        // then points to `ops.local_hash` for good.
+        let Some(hash) = (unsafe { (*ops).func_hash.as_ref() }) else {
+            return 0;
+        };
+        // SAFETY: The pointer is read once; RCU's read side is held.
+        unsafe { bindings::ftrace_hash_count(ptr::read_volatile(&raw const hash.filter_hash)) }
     }
 
     fn set_filter(self: Pin<&Self>, ips: &[usize], remove: bool) -> Result {
@@ -244,15 +268,11 @@ impl<H: Handler> Ops<H> {
     ///   an `Ops` already.
     /// - `ENOMEM`, `ENODEV`: as for [`Self::add`].
     pub fn register(self: Pin<&Self>) -> Result {
-        let ops = self.ops.get();
-
-        // SAFETY: `ops` is initialised; `func_hash` is null before the first filter call, which
-        // makes it point to `ops.local_hash` for good.
-        let hash = unsafe { (*ops).func_hash };
-        if hash.is_null() {
+        if self.functions() == 0 {
             return Err(EINVAL);
         }
 
+        let ops = self.ops.get();
         // INVARIANT: `self` is pinned, and `drop` unregisters.
         //
         // SAFETY: `ops` is initialised, has a filter, and stays in place until `drop`.

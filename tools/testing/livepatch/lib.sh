@@ -103,7 +103,8 @@ KLP_OVERLAY="arch include kernel rust samples Documentation tools/testing/selfte
 overlay_files() {
 	local d
 	for d in $KLP_OVERLAY; do
-		[ ! -d "$KLP_REPO/$d" ] || (cd "$KLP_REPO" && find "$d" -type f ! -name '*.o' ! -name '*.ko' ! -name '*.cmd')
+		[ ! -d "$KLP_REPO/$d" ] || (cd "$KLP_REPO" && find "$d" -type f \( -name '*.c' ! -name '*.mod.c' -o -name '*.[hS]' -o -name '*.rs' \
+			-o -name '*.rst' -o -name '*.sh' -o -name 'K*' -o -name Makefile -o -name config -o -name settings \))
 	done
 }
 

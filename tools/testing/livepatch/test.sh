@@ -37,21 +37,39 @@ read_cases() {
 	done <"$1"
 }
 
-# scripts NAME FOLDER SECONDS SCRIPT...: run scripts of a folder in one guest.
+# scripts FOLDER SECONDS SCRIPT...: run scripts of a folder, each in a guest of
+# its own: one that fails may leave anything behind. A few guests run at once.
 scripts() {
-	local name=$1 folder=$2 seconds=$3 list before start=$SECONDS failed_before=$failed; shift 3
-	list="$*"
-	say "guest $name: $list"
-	before=$passed
-	guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
+	local folder=$1 seconds=$2 t name before failed_before status; shift 2
+	local run=$KLP_CACHE/run/$build
+	mkdir -p "$run"
+	kvm_works "$build" || :
+	for t in "$@"; do
+		name=$folder-${t%.sh}
+		rm -f "$run/$name".*
+		while [ "$(jobs -rp | wc -l)" -ge "$GUESTS" ]; do wait -n || :; done
+		(
+			start=$SECONDS rc=0
+			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
 cd selftests/$folder
-for t in $list; do ./\$t; echo \"== \$t: \$?\"; done" || fail "guest $name"
-	[ ! -e "$KLP_CACHE/run/$build/$name.out" ] || read_cases "$KLP_CACHE/run/$build/$name.out"
-	if [ "$failed" != "$failed_before" ]; then
-		say "  what the scripts said:"
-		tail -n 40 "$KLP_CACHE/run/$build/$name.out" | sed 's/^/    /'
-	fi
-	say "  $((passed - before)) ok in $((SECONDS - start)) s"
+./$t; echo \"== $t: \$?\"" >"$run/$name.said" || rc=1
+			echo "$rc $((SECONDS - start))" >"$run/$name.status"
+			say "  $t: $((SECONDS - start)) s" >&2
+		) &
+	done
+	wait
+	for t in "$@"; do
+		name=$folder-${t%.sh} before=$passed failed_before=$failed
+		status=$(cat "$run/$name.status")
+		cat "$run/$name.said"
+		[ "${status% *}" = 0 ] || fail "guest $name"
+		[ ! -e "$run/$name.out" ] || read_cases "$run/$name.out"
+		say "  $t: $((passed - before)) ok, $((failed - failed_before)) failed, ${status#* } s"
+		if [ "$failed" != "$failed_before" ]; then
+			say "  what it said:"
+			tail -n 40 "$run/$name.out" | sed 's/^/    /'
+		fi
+	done
 }
 
 suite_upstream() {
@@ -59,17 +77,17 @@ suite_upstream() {
 	for t in $UPSTREAM; do
 		list="$list test-$t.sh"
 	done
+	say "upstream"
 	# shellcheck disable=SC2086
-	scripts upstream livepatch $((600 * SLOW)) $list
+	scripts livepatch $((600 * SLOW)) $list
 }
 
-# Each of ours in a guest of its own: one that fails may leave anything behind.
 suite_ours() {
-	local list t
+	local list
 	list=${OURS:-$(sed -n '/^TEST_PROGS :=/,/[^\\]$/p' "$KLP_REPO/tools/testing/selftests/livepatch_rust/Makefile" | tr -d '\\' | sed 's/.*=//')}
-	for t in $list; do
-		scripts "ours-${t%.sh}" livepatch_rust $((600 * SLOW)) "$t"
-	done
+	say "ours"
+	# shellcheck disable=SC2086
+	scripts livepatch_rust $((600 * SLOW)) $list
 }
 
 suite_kunit() {
@@ -112,9 +130,12 @@ need_root
 "$KLP_TOOLS/setup.sh"
 build=$(build_name "$ARCH" "$CORE" "$CONFIG")
 SLOW=1
+GUESTS=${GUESTS:-2}
 if [ "$CONFIG" = debug ]; then
 	# Such a guest is several times as slow: fewer rounds of what is repeated.
+	# They wait most of the time, for kobjects that are released late on purpose.
 	SLOW=4
+	GUESTS=6
 	ROUNDS=${ROUNDS:-30}
 fi
 case $SUITE in
