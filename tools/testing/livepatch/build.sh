@@ -14,7 +14,11 @@ tree=/klp/$(basename "$TREE")
 configure() {
 	local frags=(x86_64 core-"$core") f
 	[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
-	[ "$config" = default ] || frags+=("$config")
+	if [ "$config" != default ]; then
+		frags+=("$config")
+	elif [ "$core" = rust ]; then
+		frags+=(doctests)
+	fi
 	for f in "${frags[@]}"; do cat "$KLP_TOOLS/config/$f.config"; done >"$out/.klp-fragment.new"
 	if [ -e "$out/.config" ] && cmp -s "$out/.klp-fragment" "$out/.klp-fragment.new" &&
 	   [ ! "$TREE/kernel/livepatch/Kconfig" -nt "$out/.config" ]; then
