@@ -52,7 +52,7 @@ scripts() {
 			start=$SECONDS rc=0
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
 cd selftests/$folder
-./$t; echo \"== $t: \$?\"" >"$run/$name.said" || rc=1
+./$t; echo \"== $t: \$?\"" >"$run/said.$name" || rc=1
 			echo "$rc $((SECONDS - start))" >"$run/$name.status"
 			say "  $t: $((SECONDS - start)) s" >&2
 		) &
@@ -61,7 +61,7 @@ cd selftests/$folder
 	for t in "$@"; do
 		name=$folder-${t%.sh} before=$passed failed_before=$failed
 		status=$(cat "$run/$name.status")
-		cat "$run/$name.said"
+		cat "$run/said.$name"
 		[ "${status% *}" = 0 ] || fail "guest $name"
 		[ ! -e "$run/$name.out" ] || read_cases "$run/$name.out"
 		say "  $t: $((passed - before)) ok, $((failed - failed_before)) failed, ${status#* } s"
@@ -135,7 +135,7 @@ if [ "$CONFIG" = debug ]; then
 	# Such a guest is several times as slow: fewer rounds of what is repeated.
 	# They wait most of the time, for kobjects that are released late on purpose.
 	SLOW=4
-	GUESTS=6
+	GUESTS=${GUESTS_DEBUG:-4}
 	ROUNDS=${ROUNDS:-30}
 fi
 case $SUITE in
