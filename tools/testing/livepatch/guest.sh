@@ -88,13 +88,14 @@ guest() {
 }
 
 # guest_splats LOG: print what should not be in a kernel log, with what follows
-# it. A line "KLP-EXPECT: REGEX" allows what matches from there on, together
-# with the trace that comes with it.
+# it. A line "KLP-EXPECT: REGEX" allows what matches up to the end of the case,
+# together with the trace that comes with it.
 guest_splats() {
 	awk -v bad="$GUEST_SPLATS" '
 		/KLP-EXPECT: / { sub(/.*KLP-EXPECT: /, ""); expect[++n] = $0; next }
 		/---\[ cut here \]---/ { cut = $0; next }
-		/---\[ end trace/ { allowed = 0; next }
+		/---\[ end trace|<\/TASK>/ { allowed = 0; next }
+		/===== klpr / { allowed = 0; n = 0 }
 		{
 			if ($0 ~ bad) {
 				ok = allowed
