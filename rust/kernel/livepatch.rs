@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writing livepatches.
+//!
+//! A livepatch is a module that replaces functions of the running kernel. [`livepatch!`] declares
+//! one: which functions of which objects (vmlinux or modules) are replaced by which of the module's
+//! own, and what else belongs to the patch. From the declaration it makes the module: loading it
+//! enables the patch, and it can be unloaded once the patch is disabled.
+//!
+//! What is declared is checked when the patch is compiled. The type of each replaced function is
+//! written down once, or taken from `bindings`, and its replacement must have that type exactly.
+//! Whether the kernel's function has it, too, is what `make check-patch` compares with the kernel's
+//! debug information.
+//!
+//! | in C                                       | here                                         |
+//! | ------------------------------------------ | -------------------------------------------- |
+//! | `struct klp_patch`, `klp_object`, `klp_func`, `module_init()`, `MODULE_INFO(livepatch, "Y")` | [`livepatch!`] |
+//! | global variables of the module             | the patch's own state, [`Patch`]             |
+//! | `struct klp_callbacks`                     | [`Callbacks`]                                |
+//! | `struct klp_state`, `klp_get_prev_state()` | [`State`]                                    |
+//! | `klp_shadow_get()`, …                      | [`Shadow`], [`SharedShadow`]                 |
+//!
+//! `Documentation/livepatch/rust.rst` is a tutorial, and says what a replacement must not do.
+//!
+//! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
+//!
+//! # Examples
+//!
+//! ```ignore
+//! use kernel::{bindings, livepatch::livepatch, prelude::*, seq_file::SeqFile, seq_print};
+//!
+//! livepatch! {
+//!     name: "rust_livepatch_sample",
+//!     authors: ["The Rust livepatch authors"],
+//!     description: "Livepatch sample in Rust: /proc/cmdline",
+//!     license: "GPL",
+//!     objects: {
+//!         vmlinux: {
+//!             functions: [
+//!                 unsafe extern "C" fn cmdline_proc_show(
+//!                     seq: *mut bindings::seq_file,
+//!                     v: *mut c_void,
+//!                 ) -> c_int => live_cmdline,
+//!             ],
+//!         },
+//!     },
+//! }
+//!
+//! /// # Safety
+//! ///
+//! /// As for the function that it replaces: `seq` is a file that this call alone writes to.
+//! unsafe extern "C" fn live_cmdline(seq: *mut bindings::seq_file, _v: *mut c_void) -> c_int {
+//!     // SAFETY: By the requirement of this function.
+//!     let seq = unsafe { SeqFile::from_raw(seq) };
+//!     seq_print!(seq, "this has been live patched\n");
+//!     0
+//! }
+//! ```
+
+mod callbacks;
+#[doc(hidden)]
+pub mod declare;
+mod patch;
+mod shadow;
+mod state;
+
+pub use self::{
+    callbacks::{
+        Callbacks,
+        Object, //
+    },
+    patch::{
+        Access,
+        Patch, //
+    },
+    shadow::{
+        Ref,
+        Shadow,
+        SharedShadow, //
+    },
+    state::{
+        Old,
+        State,
+        StateData, //
+    },
+};
+
+pub use macros::livepatch;
+
+/// Data that is handed over from one patch to another.
+///
+/// A patch that replaces another is a module of its own, built by itself, perhaps years later. What
+/// one leaves for the other, in a [`SharedShadow`] or in the data of a [`State`], is read by code
+/// that was compiled apart from the code that wrote it.
+///
+/// # Safety
+///
+/// In all patches that use it under the same id (of a shadow variable, or of a state), in C as well
+/// as in Rust, the type must have the same layout, and its values the same meaning. `#[repr(C)]`
+/// structures of integers and pointers, which are not changed any more, do.
+pub unsafe trait Handover: Send + Sync + 'static {}

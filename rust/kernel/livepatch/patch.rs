@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The patch's own state, and enabling the patch.
+
+use super::declare::Declared;
+use crate::{
+    bindings,
+    error::{
+        to_result,
+        Error,
+        Result, //
+    },
+    revocable::{
+        Revocable,
+        RevocableGuard, //
+    },
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Release, //
+    },
+    types::Opaque,
+    ThisModule, //
+};
+use core::marker::PhantomData;
+use pin_init::PinInit;
+
+/// The state of a patch of its own: what takes the place of a module's global variables.
+///
+/// It is initialised when the module is loaded, before the patch is enabled, and dropped when the
+/// module is unloaded, when no task uses the patch any more. [`Callbacks`](super::Callbacks) are
+/// given it; functions of the patch find it by [`Access::access`].
+pub trait Patch: Sized + Send + Sync + 'static {
+    /// Initialises the state. An error refuses the module.
+    ///
+    /// May sleep.
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error>;
+}
+
+/// Access to the state of a patch from anywhere in its module.
+///
+/// Implemented for the `type` that [`livepatch!`](super::livepatch) is given.
+pub trait Access: Patch + Declared {
+    /// Returns the patch's state, or `None` while it is being initialised or dropped.
+    ///
+    /// The result holds RCU's read side: whoever has it must not sleep. May be called wherever RCU
+    /// is watching. Costs a few instructions, and nothing is written that other CPUs would have
+    /// to fetch.
+    fn access() -> Option<RevocableGuard<'static, Self>> {
+        Self::slot().access()
+    }
+}
+
+impl<P: Patch + Declared> Access for P {}
+
+/// Where the state of a patch is.
+///
+/// # Invariants
+///
+/// `state` is initialised if `ready` is set, and stays in place.
+#[doc(hidden)]
+pub struct Slot<P> {
+    ready: Atomic<bool>,
+    state: Opaque<Revocable<P>>,
+}
+
+// SAFETY: `state` is written once, before `ready` is set, and is `Sync` then if `P` is.
+unsafe impl<P: Send + Sync> Sync for Slot<P> {}
+
+impl<P: Patch> Slot<P> {
+    /// A place with nothing in it.
+    pub const fn new() -> Self {
+        Self {
+            ready: Atomic::new(false),
+            state: Opaque::uninit(),
+        }
+    }
+
+    /// Initialises the state.
+    ///
+    /// # Safety
+    ///
+    /// Must be called once at most.
+    unsafe fn init(&'static self, module: &'static ThisModule) -> Result {
+        let init = Revocable::new(P::init(module));
+        // SAFETY: The memory is valid, static and not in use yet. If this fails, it is taken for
+        // uninitialised.
+        unsafe { pin_init::raw_try_init(self.state.get(), init) }?;
+        // INVARIANT: It is initialised now. Pairs with the load in `access`.
+        self.ready.store(true, Release);
+        Ok(())
+    }
+
+    fn access(&'static self) -> Option<RevocableGuard<'static, P>> {
+        // Pairs with the store in `init`: who sees the flag sees the state.
+        if !self.ready.load(Acquire) {
+            return None;
+        }
+        // SAFETY: By the invariants it is initialised.
+        unsafe { &*self.state.get() }.try_access()
+    }
+
+    /// Returns the state.
+    ///
+    /// # Safety
+    ///
+    /// Only for as long as the patch is enabled, or being enabled.
+    pub(super) unsafe fn get(&'static self) -> &'static P {
+        // SAFETY: The state was initialised before the patch was enabled.
+        let state = unsafe { &*self.state.get() };
+        // SAFETY: It is dropped after the patch was disabled.
+        unsafe { state.access() }
+    }
+
+    /// Drops the state, once nobody uses it any more. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// [`Self::init`] must have succeeded.
+    unsafe fn revoke(&'static self) {
+        // SAFETY: By the requirement of this function.
+        unsafe { &*self.state.get() }.revoke();
+    }
+}
+
+/// A patch that is enabled. Dropped when its module is unloaded.
+#[doc(hidden)]
+pub struct Enabled<P: Patch + Declared>(PhantomData<P>);
+
+impl<P: Patch + Declared> Enabled<P> {
+    /// Initialises the patch's state and enables the patch. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Patch::init`] and of C's `klp_enable_patch()`.
+    ///
+    /// # Safety
+    ///
+    /// Must be called once, by the initialisation of `module`, which must be the patch's.
+    pub unsafe fn new(module: &'static ThisModule) -> Result<Self> {
+        // SAFETY: Called once, by the requirement of this function.
+        unsafe { P::slot().init(module) }?;
+        // From here on `drop` cleans up.
+        let this = Self(PhantomData);
+        let patch = P::patch();
+        // SAFETY: Nobody else knows the patch before it is enabled.
+        unsafe { (*patch).mod_ = module.as_ptr() };
+        // SAFETY: What was declared is valid and static, and belongs to the core from now on. The
+        // module cannot be unloaded before the core has let go of it.
+        to_result(unsafe { bindings::klp_enable_patch(patch) })?;
+        Ok(this)
+    }
+}
+
+impl<P: Patch + Declared> Drop for Enabled<P> {
+    fn drop(&mut self) {
+        // First what may still be running on the patch's behalf and make shadow variables.
+        //
+        // SAFETY: Initialised by `new`.
+        unsafe { P::slot().revoke() };
+        P::free_shadow();
+        // The functions that drop shadow variables are part of the module.
+        crate::sync::rcu::rcu_barrier();
+    }
+}

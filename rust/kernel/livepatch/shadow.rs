@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Shadow variables: data of a patch's own that belong to a structure of the kernel.
+
+use super::Handover;
+use crate::{
+    alloc::Flags,
+    bindings,
+    container_of,
+    error::{
+        code::*,
+        Error, //
+    },
+    ffi::{
+        c_int,
+        c_ulong,
+        c_void, //
+    },
+    prelude::*,
+    sync::rcu,
+    types::Opaque, //
+};
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr, //
+};
+use pin_init::PinInit;
+
+/// The memory of a variable, to which its shadow variable in C points.
+///
+/// The value is apart from C's memory, which is freed as soon as RCU's readers allow, while the
+/// value is dropped then.
+#[pin_data]
+#[repr(C)]
+struct Node<T> {
+    /// For the dropping.
+    rcu: Opaque<bindings::callback_head>,
+    #[pin]
+    value: T,
+}
+
+/// A shadow variable that was found.
+///
+/// The value stays for as long as this exists. It holds RCU's read side: whoever has it must not
+/// sleep.
+pub struct Ref<'a, T> {
+    value: *const T,
+    _rcu: rcu::Guard,
+    _variable: PhantomData<&'a T>,
+}
+
+impl<T> Deref for Ref<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: The value was found under RCU's read side, which is still held; who frees it
+        // drops it only once readers are done.
+        unsafe { &*self.value }
+    }
+}
+
+/// What C calls for a new variable: links `ctor_data`, a pointer to a `*mut Node<T>`, and takes it.
+///
+/// # Safety
+///
+/// To be called by C with the space for a pointer, and with `ctor_data` as said.
+unsafe extern "C" fn link<T>(
+    _obj: *mut c_void,
+    shadow_data: *mut c_void,
+    ctor_data: *mut c_void,
+) -> c_int {
+    let node = ctor_data.cast::<*mut Node<T>>();
+    // SAFETY: By the requirement of this function.
+    unsafe { *shadow_data.cast::<*mut Node<T>>() = node.replace(ptr::null_mut()) };
+    0
+}
+
+/// What C calls for a variable that was unlinked.
+///
+/// # Safety
+///
+/// To be called by C with the data of a variable that `link::<T>` has made.
+unsafe extern "C" fn unlink<T>(_obj: *mut c_void, shadow_data: *mut c_void) {
+    // SAFETY: By the requirement of this function.
+    let node = unsafe { *shadow_data.cast::<*mut Node<T>>() };
+    // SAFETY: The node is valid; no reference is made.
+    let head = unsafe { &raw const (*node).rcu };
+    // SAFETY: The variable was unlinked, which happens once, so that `rcu` is not in use.
+    unsafe { bindings::call_rcu(Opaque::cast_into(head), Some(drop_node::<T>)) };
+}
+
+/// What RCU calls when the last reader of a variable is done.
+///
+/// # Safety
+///
+/// To be called by RCU, with the `rcu` of a node that nobody uses any more.
+unsafe extern "C" fn drop_node<T>(head: *mut bindings::callback_head) {
+    let head: *mut Opaque<bindings::callback_head> = head.cast();
+    // SAFETY: By the requirement of this function it lies in a node.
+    let node = unsafe { container_of!(head, Node<T>, rcu) };
+    // SAFETY: The node was made by `KBox`, and is ours.
+    drop(unsafe { KBox::from_raw(node) });
+}
+
+/// The variables of one id, whose values are `T`.
+struct Variables<T> {
+    id: c_ulong,
+    _value: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Send + Sync + 'static> Variables<T> {
+    fn get<O: ?Sized>(&self, obj: *const O) -> Option<Ref<'_, T>> {
+        let rcu = rcu::read_lock();
+        // SAFETY: Takes any address.
+        let data = unsafe { bindings::klp_shadow_get(address(obj), self.id) };
+        // SAFETY: If there is one, `link::<T>` has made it, and RCU keeps it.
+        let node = unsafe { data.cast::<*mut Node<T>>().as_ref() }?;
+        Some(Ref {
+            // SAFETY: As above; no reference is made.
+            value: unsafe { &raw const (**node).value },
+            _rcu: rcu,
+            _variable: PhantomData,
+        })
+    }
+
+    fn get_or_try_init<O: ?Sized, E>(
+        &self,
+        obj: *const O,
+        init: impl PinInit<T, E>,
+        flags: Flags,
+    ) -> Result<Ref<'_, T>>
+    where
+        Error: From<E>,
+    {
+        if let Some(found) = self.get(obj) {
+            return Ok(found);
+        }
+
+        let node: Pin<KBox<Node<T>>> = KBox::try_pin_init(
+            try_pin_init!(Node {
+                rcu: Opaque::zeroed(),
+                value <- init,
+            }? Error),
+            flags,
+        )?;
+        // SAFETY: The value is not moved: it stays where it is until it is dropped.
+        let mut node = KBox::into_raw(unsafe { Pin::into_inner_unchecked(node) });
+
+        let found = loop {
+            // SAFETY: `link` takes a pointer to a pointer to a node.
+            let data = unsafe {
+                bindings::klp_shadow_get_or_alloc(
+                    address(obj),
+                    self.id,
+                    size_of::<*mut Node<T>>(),
+                    flags.as_raw(),
+                    Some(link::<T>),
+                    (&raw mut node).cast(),
+                )
+            };
+            if data.is_null() {
+                break Err(ENOMEM);
+            }
+            // Where it is used is under RCU, which could not be held before.
+            if let Some(found) = self.get(obj) {
+                break Ok(found);
+            }
+            // It was freed at once. If it was somebody else's, ours can be tried again.
+            if node.is_null() {
+                break Err(ENOENT);
+            }
+        };
+        if !node.is_null() {
+            // SAFETY: It was not linked, so that it is ours.
+            drop(unsafe { KBox::from_raw(node) });
+        }
+        found
+    }
+
+    fn free<O: ?Sized>(&self, obj: *const O) {
+        // SAFETY: Variables of this id were made by `link::<T>`.
+        unsafe { bindings::klp_shadow_free(address(obj), self.id, Some(unlink::<T>)) };
+    }
+
+    fn free_all(&self) {
+        // SAFETY: Variables of this id were made by `link::<T>`.
+        unsafe { bindings::klp_shadow_free_all(self.id, Some(unlink::<T>)) };
+    }
+}
+
+/// The address, which is all that C wants of an object.
+fn address<O: ?Sized>(obj: *const O) -> *mut c_void {
+    obj.cast::<c_void>().cast_mut()
+}
+
+/// Mixes bytes into a hash (FNV-1a).
+const fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut rest = bytes;
+    while let [byte, tail @ ..] = rest {
+        hash = (hash ^ *byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        rest = tail;
+    }
+    hash
+}
+
+/// The id for C of the variables `id` of those who know `domain` and the type `T`.
+///
+/// It is a hash, so that two of them are the same by a chance of one in 2^63. Ids of patches in C
+/// are small numbers by custom; these are large.
+const fn id_for_c<T>(domain: &[u8], id: u64) -> c_ulong {
+    let mut hash = mix(0xcbf2_9ce4_8422_2325, domain);
+    hash = mix(hash, &id.to_le_bytes());
+    hash = mix(hash, &size_of::<T>().to_le_bytes());
+    hash = mix(hash, &align_of::<T>().to_le_bytes());
+    (hash | 1 << 63) as c_ulong
+}
+
+/// Stops the compilation if two variables of a patch have the same id.
+#[doc(hidden)]
+pub const fn assert_distinct(ids: &[u64]) {
+    let mut i = 0;
+    while i < ids.len() {
+        let mut j = i + 1;
+        while j < ids.len() {
+            assert!(
+                ids[i] != ids[j],
+                "two shadow variables of the patch have the same id"
+            );
+            j += 1;
+        }
+        i += 1;
+    }
+}
+
+macro_rules! variables {
+    ($name:ident, $bound:path) => {
+        impl<T: $bound + Send + Sync + 'static> $name<T> {
+            /// Returns the variable of the structure at `obj`, if it has one.
+            ///
+            /// Takes no lock. May be called wherever RCU is watching.
+            pub fn get<O: ?Sized>(&self, obj: *const O) -> Option<Ref<'_, T>> {
+                self.0.get(obj)
+            }
+
+            /// Returns the variable of the structure at `obj`, and makes it if it has none.
+            ///
+            /// `init` is not run if there is one; if another task makes it at the same time, one
+            /// of the two values is dropped at once. May be called where `flags` allow it and
+            /// `init` does, but not from NMIs. The result holds RCU's read side.
+            ///
+            /// # Errors
+            ///
+            /// `ENOMEM`, what `init` says, and `ENOENT`: it was freed as soon as it was made.
+            pub fn get_or_try_init<O: ?Sized, E>(
+                &self,
+                obj: *const O,
+                init: impl PinInit<T, E>,
+                flags: Flags,
+            ) -> Result<Ref<'_, T>>
+            where
+                Error: From<E>,
+            {
+                self.0.get_or_try_init(obj, init, flags)
+            }
+
+            /// Frees the variable of the structure at `obj`, if it has one.
+            ///
+            /// It cannot be found any more when this returns. Its value is dropped, once, when
+            /// those who have found it before are done: by RCU, in an atomic context, so that
+            /// dropping it must not sleep. May be called in any context but NMIs.
+            pub fn free<O: ?Sized>(&self, obj: *const O) {
+                self.0.free(obj);
+            }
+
+            /// Frees the variables of all structures, as [`Self::free`] does.
+            pub fn free_all(&self) {
+                self.0.free_all();
+            }
+        }
+    };
+}
+
+/// Stands for no further requirement.
+#[doc(hidden)]
+pub trait Any {}
+impl<T> Any for T {}
+
+variables!(Shadow, Any);
+variables!(SharedShadow, Handover);
+
+/// Shadow variables that one patch alone knows.
+///
+/// A shadow variable attaches a value to a structure of the kernel that has no room for it. It is
+/// found by the structure's address; nothing is known of the structure itself, so that the patch
+/// has to free the variable when the structure goes.
+///
+/// Declared by [`livepatch!`](super::livepatch), which sees to it that an id has one type. Variables
+/// that are left when the patch's module is unloaded are freed then: nobody else could. For those
+/// that a later patch is to find there is [`SharedShadow`].
+///
+/// Wraps C's `klp_shadow_get()`, `klp_shadow_get_or_alloc()`, `klp_shadow_free()` and
+/// `klp_shadow_free_all()`.
+pub struct Shadow<T>(Variables<T>);
+
+impl<T: Send + Sync + 'static> Shadow<T> {
+    /// Declares the variables `id` of the patch `module`.
+    ///
+    /// # Safety
+    ///
+    /// The module must have no variables of another type under this id, and free all of them
+    /// before it is unloaded.
+    #[doc(hidden)]
+    pub const unsafe fn declare(module: &[u8], id: u64) -> Self {
+        Self(Variables {
+            id: id_for_c::<T>(module, id),
+            _value: PhantomData,
+        })
+    }
+
+    /// Frees what is left when the module is unloaded.
+    #[doc(hidden)]
+    pub fn unload(&self) {
+        self.free_all();
+    }
+}
+
+/// Shadow variables that patches hand on to one another.
+///
+/// They are as [`Shadow`] variables, but stay when the patch's module is unloaded, to be found by
+/// another patch that knows the id and the type, which it must be able to rely on: [`Handover`].
+/// The last one has to free them.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     livepatch::{Handover, SharedShadow},
+///     prelude::*,
+///     sync::atomic::{Atomic, Relaxed},
+/// };
+///
+/// /// How often a structure was used.
+/// #[repr(C)]
+/// struct Uses(Atomic<u64>);
+///
+/// // SAFETY: No other patch uses the id below.
+/// unsafe impl Handover for Uses {}
+///
+/// static USES: SharedShadow<Uses> = SharedShadow::new(0x6578_616d);
+///
+/// let structure = 1u32;
+/// assert!(USES.get(&structure).is_none());
+///
+/// let uses = USES.get_or_try_init(&structure, Uses(Atomic::new(0)), GFP_KERNEL)?;
+/// uses.0.add(1, Relaxed);
+/// // It holds RCU's read side.
+/// drop(uses);
+///
+/// let uses = USES.get_or_try_init(&structure, Uses(Atomic::new(9)), GFP_KERNEL)?;
+/// assert_eq!(uses.0.load(Relaxed), 1);
+/// drop(uses);
+///
+/// USES.free(&structure);
+/// assert!(USES.get(&structure).is_none());
+/// # Ok::<(), Error>(())
+/// ```
+pub struct SharedShadow<T>(Variables<T>);
+
+impl<T: Handover> SharedShadow<T> {
+    /// Makes known the variables of this id.
+    pub const fn new(id: u64) -> Self {
+        Self(Variables {
+            id: id_for_c::<T>(b"", id),
+            _value: PhantomData,
+        })
+    }
+
+    /// Declares the variables `id`, which other modules know, too.
+    ///
+    /// # Safety
+    ///
+    /// That of [`Handover`] is enough: all who have the type and the id may free the variables.
+    #[doc(hidden)]
+    pub const unsafe fn declare(_module: &[u8], id: u64) -> Self {
+        Self::new(id)
+    }
+
+    /// Leaves what is there to others.
+    #[doc(hidden)]
+    pub fn unload(&self) {}
+}

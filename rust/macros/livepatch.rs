@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use std::{
+    collections::HashMap,
+    ffi::CString, //
+};
+
+use proc_macro2::{
+    Literal,
+    Span,
+    TokenStream,
+    TokenTree, //
+};
+use quote::{
+    format_ident,
+    quote,
+    quote_spanned,
+    ToTokens, //
+};
+use syn::{
+    braced,
+    bracketed,
+    ext::IdentExt,
+    parse::{
+        Parse,
+        ParseStream, //
+    },
+    punctuated::Punctuated,
+    spanned::Spanned,
+    Attribute,
+    Error,
+    FnArg,
+    Ident,
+    LitBool,
+    LitInt,
+    Meta,
+    Path,
+    Result,
+    Signature,
+    Token,
+    Type,
+    Visibility, //
+};
+
+use crate::{
+    helpers::*,
+    module::{
+        self,
+        parse_ordered_fields, //
+    },
+};
+
+/// How the author says which function is replaced.
+enum Original {
+    /// `unsafe extern "C" fn name(…) -> …`.
+    Declared(Box<Signature>),
+    /// `bindings::name`, whose type is known there.
+    Known(Path),
+}
+
+/// A replaced function: `#[sympos(2)] <original> => <replacement>`.
+struct Function {
+    original: Original,
+    name: Ident,
+    sympos: Option<LitInt>,
+    replacement: Path,
+}
+
+/// Parses the attributes of a replaced function, of which there can be one: `#[sympos(<number>)]`.
+fn parse_sympos(attrs: &[Attribute]) -> Result<Option<LitInt>> {
+    let mut sympos = None;
+    for attr in attrs {
+        let list = match &attr.meta {
+            Meta::List(list) if list.path.is_ident("sympos") => list,
+            _ => {
+                return Err(Error::new_spanned(
+                    attr,
+                    "unknown attribute: a replaced function may have `#[sympos(<number>)]`",
+                ))
+            }
+        };
+        let number: LitInt = list.parse_args()?;
+        if number.base10_parse::<u64>()? == 0 {
+            return Err(Error::new_spanned(
+                number,
+                "`sympos` counts from 1; leave it out where the name is unique",
+            ));
+        }
+        if sympos.replace(number).is_some() {
+            return Err(Error::new_spanned(attr, "`sympos` is given twice"));
+        }
+    }
+    Ok(sympos)
+}
+
+/// Refuses what no function of the kernel is.
+fn check_signature(sig: &Signature) -> Result<()> {
+    let has_c_abi = sig
+        .abi
+        .as_ref()
+        .is_some_and(|abi| abi.name.as_ref().map_or(true, |name| name.value() == "C"));
+    if !has_c_abi {
+        return Err(Error::new_spanned(
+            sig,
+            "functions of the kernel have the ABI of C: write `extern \"C\" fn`",
+        ));
+    }
+    if let Some(variadic) = &sig.variadic {
+        return Err(Error::new_spanned(
+            variadic,
+            "a function with variable arguments cannot be replaced by one in Rust",
+        ));
+    }
+    if !sig.generics.params.is_empty() {
+        return Err(Error::new_spanned(
+            &sig.generics,
+            "a function of the kernel has no generic parameters",
+        ));
+    }
+    if let Some(receiver) = sig.receiver() {
+        return Err(Error::new_spanned(
+            receiver,
+            "a function of the kernel has no `self`",
+        ));
+    }
+    Ok(())
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let sympos = parse_sympos(&attrs)?;
+
+        let is_signature =
+            input.peek(Token![unsafe]) || input.peek(Token![extern]) || input.peek(Token![fn]);
+        let (original, name) = if is_signature {
+            let sig: Signature = input.parse()?;
+            check_signature(&sig)?;
+            let name = sig.ident.clone();
+            (Original::Declared(Box::new(sig)), name)
+        } else {
+            let path = input.call(Path::parse_mod_style)?;
+            let Some(last) = path.segments.last() else {
+                return Err(input.error("expected the function that is replaced"));
+            };
+            let name = last.ident.clone();
+            (Original::Known(path), name)
+        };
+
+        input.parse::<Token![=>]>()?;
+        Ok(Self {
+            original,
+            name,
+            sympos,
+            replacement: input.parse()?,
+        })
+    }
+}
+
+impl Function {
+    /// The name in the kernel's symbol table.
+    fn symbol(&self) -> String {
+        self.name.unraw().to_string()
+    }
+
+    /// Which of the functions of that name, from 1; 0 if there is just one.
+    fn sympos(&self) -> Result<u64> {
+        self.sympos.as_ref().map_or(Ok(0), LitInt::base10_parse)
+    }
+
+    /// Expands to a `klp_func`, and to a check that the types agree.
+    fn expand(&self) -> Result<TokenStream> {
+        let symbol = c_string(&self.symbol(), self.name.span())?;
+        let sympos = self.sympos()?;
+        let replacement = &self.replacement;
+
+        // Where they do not, that is reported at the replacement.
+        let new_func = match &self.original {
+            Original::Declared(sig) => {
+                let Signature {
+                    unsafety, output, ..
+                } = &**sig;
+                let types = sig.inputs.iter().filter_map(|arg| match arg {
+                    FnArg::Typed(arg) => Some(&arg.ty),
+                    FnArg::Receiver(_) => None,
+                });
+                quote_spanned! {replacement.span()=> {
+                    const REPLACEMENT: #unsafety extern "C" fn(#(#types),*) #output = #replacement;
+                    REPLACEMENT as *mut ::kernel::ffi::c_void
+                }}
+            }
+            // The elements of an array have one type: that of pointers to either, if they agree.
+            Original::Known(path) => quote_spanned! {replacement.span()=> {
+                let [_, replacement] = [#path, #replacement];
+                replacement as *mut ::kernel::ffi::c_void
+            }},
+        };
+        Ok(quote!(::kernel::livepatch::declare::func(#symbol, #new_func, #sympos as usize)))
+    }
+}
+
+/// vmlinux or a module: `name: { functions: […], callbacks: <type> }`.
+struct Object {
+    name: Ident,
+    functions: Vec<Function>,
+    callbacks: Option<Type>,
+}
+
+impl Parse for Object {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name = input.call(Ident::parse_any)?;
+        input.parse::<Token![:]>()?;
+        let fields;
+        braced!(fields in input);
+        parse_ordered_fields!(
+            from fields;
+            functions => {
+                let list;
+                bracketed!(list in fields);
+                Punctuated::<Function, Token![,]>::parse_terminated(&list)?
+            },
+            callbacks => fields.parse()?,
+        );
+        Ok(Self {
+            name,
+            functions: functions.into_iter().flatten().collect(),
+            callbacks,
+        })
+    }
+}
+
+impl Object {
+    fn is_vmlinux(&self) -> bool {
+        self.name == "vmlinux"
+    }
+
+    /// Refuses a function that is named twice.
+    fn check(&self) -> Result<()> {
+        let mut seen = HashMap::new();
+        for function in &self.functions {
+            // A name that is unique is the first of its kind.
+            let key = (function.symbol(), function.sympos()?.max(1));
+            if let Some(first) = seen.insert(key, function.name.span()) {
+                return Err(twice(
+                    function.name.span(),
+                    first,
+                    format!("`{}` of `{}` is replaced twice", function.symbol(), self.name),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Expands to the type with what the object does when it is patched and unpatched.
+    fn hooks(&self, state: &TokenStream, states: &[Type]) -> TokenStream {
+        let hooks = match &self.callbacks {
+            Some(callbacks) => quote!(::kernel::livepatch::declare::WithCallbacks<#callbacks>),
+            None => quote!(::kernel::livepatch::declare::NoHooks),
+        };
+        if !self.is_vmlinux() || states.is_empty() {
+            return hooks;
+        }
+        let states = states
+            .iter()
+            .rev()
+            .fold(quote!(()), |rest, state| quote!((#state, #rest)));
+        quote!(::kernel::livepatch::declare::WithStates<#state, #states, #hooks>)
+    }
+}
+
+/// Shadow variables: `pub(crate) NAME: <type> = <id>`.
+struct Variables {
+    visibility: Visibility,
+    name: Ident,
+    type_: Type,
+    id: LitInt,
+}
+
+impl Parse for Variables {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let visibility = input.parse()?;
+        let name = input.parse()?;
+        input.parse::<Token![:]>()?;
+        let type_ = input.parse()?;
+        input.parse::<Token![=]>()?;
+        Ok(Self {
+            visibility,
+            name,
+            type_,
+            id: input.parse()?,
+        })
+    }
+}
+
+pub(crate) struct Livepatch {
+    type_: Option<Type>,
+    name: AsciiLitStr,
+    authors: Option<TokenTree>,
+    description: Option<TokenTree>,
+    license: TokenTree,
+    params: Option<TokenTree>,
+    replace: Option<LitBool>,
+    states: Vec<Type>,
+    shadow: Vec<Variables>,
+    objects: Vec<Object>,
+}
+
+impl Parse for Livepatch {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        parse_ordered_fields!(
+            from input;
+            type as type_ => input.parse()?,
+            name [required] => input.parse()?,
+            authors => input.parse()?,
+            description => input.parse()?,
+            license [required] => input.parse()?,
+            params => input.parse()?,
+            replace => input.parse()?,
+            states => {
+                let list;
+                bracketed!(list in input);
+                Punctuated::<Type, Token![,]>::parse_terminated(&list)?
+            },
+            shadow => {
+                let list;
+                bracketed!(list in input);
+                Punctuated::<Variables, Token![,]>::parse_terminated(&list)?
+            },
+            objects [required] => {
+                let list;
+                braced!(list in input);
+                Punctuated::<Object, Token![,]>::parse_terminated(&list)?
+            },
+        );
+        let this = Self {
+            type_,
+            name,
+            authors,
+            description,
+            license,
+            params,
+            replace,
+            states: states.into_iter().flatten().collect(),
+            shadow: shadow.into_iter().flatten().collect(),
+            objects: objects.into_iter().collect(),
+        };
+        this.check()?;
+        Ok(this)
+    }
+}
+
+impl Livepatch {
+    /// Refuses what the core would refuse later, and what makes no sense.
+    fn check(&self) -> Result<()> {
+        if self.objects.is_empty() {
+            return Err(Error::new_spanned(
+                &self.name,
+                "the patch is for nothing: name `vmlinux` or a module in `objects`",
+            ));
+        }
+        let mut names = HashMap::new();
+        for object in &self.objects {
+            object.check()?;
+            if let Some(first) = names.insert(object.name.to_string(), object.name.span()) {
+                return Err(twice(
+                    object.name.span(),
+                    first,
+                    format!("the object `{}` is there twice", object.name),
+                ));
+            }
+            if let (Some(callbacks), None) = (&object.callbacks, &self.type_) {
+                return Err(Error::new_spanned(
+                    callbacks,
+                    "callbacks are given the patch's own state: say `type: <its type>` first",
+                ));
+            }
+        }
+        if let Some(state) = self.states.first() {
+            if !self.objects.iter().any(Object::is_vmlinux) {
+                return Err(Error::new_spanned(
+                    state,
+                    "states come and go with vmlinux: add `vmlinux: {}` to `objects`",
+                ));
+            }
+        }
+        let mut ids = HashMap::new();
+        for variables in &self.shadow {
+            let id = &variables.id;
+            if let Some(first) = ids.insert(id.base10_parse::<u64>()?, id.span()) {
+                return Err(twice(
+                    id.span(),
+                    first,
+                    format!("the id {id} stands for two types of shadow variables"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Expands to the declaration of the module.
+    fn expand_module(&self) -> Result<TokenStream> {
+        let name = &self.name;
+        let license = &self.license;
+        let field = |key: &str, value: &Option<TokenTree>| {
+            let key = Ident::new(key, Span::call_site());
+            value.as_ref().map(|value| quote!(#key: #value,))
+        };
+        let authors = field("authors", &self.authors);
+        let description = field("description", &self.description);
+        let params = field("params", &self.params);
+        module::module(syn::parse2(quote! {
+            type: __Livepatch,
+            name: #name,
+            #authors
+            #description
+            license: #license,
+            #params
+        })?)
+    }
+}
+
+/// Something is there a second time.
+fn twice(here: Span, first: Span, message: String) -> Error {
+    let mut error = Error::new(here, message);
+    error.combine(Error::new(first, "it is here for the first time"));
+    error
+}
+
+/// A nul-terminated string.
+fn c_string(text: &str, span: Span) -> Result<Literal> {
+    let text =
+        CString::new(text).map_err(|_| Error::new(span, "a name must not have a nul in it"))?;
+    let mut literal = Literal::c_string(&text);
+    literal.set_span(span);
+    Ok(literal)
+}
+
+pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
+    let module = info.expand_module()?;
+    let replace = info.replace.as_ref().is_some_and(LitBool::value);
+
+    let (state, stateless) = match &info.type_ {
+        Some(type_) => (type_.to_token_stream(), None),
+        None => (
+            quote!(__LivepatchState),
+            Some(quote! {
+                /// The patch has no state of its own.
+                #[doc(hidden)]
+                struct __LivepatchState;
+
+                impl ::kernel::livepatch::Patch for __LivepatchState {
+                    fn init(
+                        _module: &'static ::kernel::ThisModule,
+                    ) -> impl ::pin_init::PinInit<Self, ::kernel::error::Error> {
+                        ::core::result::Result::Ok(Self)
+                    }
+                }
+            }),
+        ),
+    };
+
+    // The functions of each object go on up to one that is all zero, and so do the objects.
+    let mut funcs = TokenStream::new();
+    let mut objects = TokenStream::new();
+    for (index, object) in info.objects.iter().enumerate() {
+        let list = format_ident!("FUNCS_{index}");
+        let len = object.functions.len() + 1;
+        let functions = object
+            .functions
+            .iter()
+            .map(Function::expand)
+            .collect::<Result<Vec<_>>>()?;
+        funcs.extend(quote! {
+            static #list: Part<[::kernel::bindings::klp_func; #len]> = Part::new([
+                #(#functions,)*
+                ::pin_init::zeroed(),
+            ]);
+        });
+
+        let hooks = object.hooks(&state, &info.states);
+        let name = if object.is_vmlinux() {
+            quote!(::core::option::Option::None)
+        } else {
+            let name = c_string(&object.name.unraw().to_string(), object.name.span())?;
+            quote!(::core::option::Option::Some(#name))
+        };
+        objects.extend(quote! {
+            ::kernel::livepatch::declare::object::<#hooks>(#name, #list.get().cast()),
+        });
+    }
+    let object_count = info.objects.len() + 1;
+
+    let states = &info.states;
+    let (states_list, states_ptr) = if states.is_empty() {
+        (None, quote!(::core::ptr::null_mut()))
+    } else {
+        let count = states.len() + 1;
+        let list = quote! {
+            static STATES: Part<[::kernel::bindings::klp_state; #count]> = Part::new([
+                #(::kernel::livepatch::declare::state::<#states>(),)*
+                ::pin_init::zeroed(),
+            ]);
+        };
+        (Some(list), quote!(STATES.get().cast()))
+    };
+
+    let module_name = Literal::byte_string(info.name.value().as_bytes());
+    let shadow = info.shadow.iter().map(|variables| {
+        let Variables {
+            visibility,
+            name,
+            type_,
+            id,
+        } = variables;
+        quote! {
+            // SAFETY: The patch has no other variables under this id, as was checked, and frees
+            // these when its module is unloaded.
+            #visibility static #name: #type_ = unsafe { <#type_>::declare(#module_name, #id) };
+        }
+    });
+    let shadow_names = info.shadow.iter().map(|variables| &variables.name);
+
+    Ok(quote! {
+        #[cfg(not(MODULE))]
+        ::core::compile_error!("a livepatch is a module of its own: build it by `obj-m`");
+
+        #module
+
+        #stateless
+
+        #(#shadow)*
+
+        /// The module: a patch that is enabled.
+        #[doc(hidden)]
+        struct __Livepatch(
+            #[expect(dead_code)]
+            ::kernel::livepatch::declare::Enabled<#state>
+        );
+
+        impl ::kernel::Module for __Livepatch {
+            fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
+                // SAFETY: This is the initialisation of the patch's module.
+                let enabled = unsafe { ::kernel::livepatch::declare::Enabled::new(module) };
+                ::core::result::Result::Ok(Self(enabled?))
+            }
+        }
+
+        const _: () = {
+            use ::kernel::livepatch::declare::Part;
+
+            /// Marks the module as a livepatch, for the module loader and for the core.
+            #[link_section = ".modinfo"]
+            #[used(compiler)]
+            static LIVEPATCH: [u8; 12] = *b"livepatch=Y\0";
+
+            #funcs
+
+            static OBJECTS: Part<[::kernel::bindings::klp_object; #object_count]> = Part::new([
+                #objects
+                ::pin_init::zeroed(),
+            ]);
+
+            #states_list
+
+            static PATCH: Part<::kernel::bindings::klp_patch> =
+                Part::new(::kernel::livepatch::declare::patch(
+                    OBJECTS.get().cast(),
+                    #states_ptr,
+                    #replace,
+                ));
+
+            static SLOT: ::kernel::livepatch::declare::Slot<#state> =
+                ::kernel::livepatch::declare::Slot::new();
+
+            // SAFETY: What is returned is declared here, for this patch alone.
+            unsafe impl ::kernel::livepatch::declare::Declared for #state {
+                fn slot() -> &'static ::kernel::livepatch::declare::Slot<Self> {
+                    &SLOT
+                }
+
+                fn patch() -> *mut ::kernel::bindings::klp_patch {
+                    PATCH.get()
+                }
+
+                fn free_shadow() {
+                    #(#shadow_names.unload();)*
+                }
+            }
+        };
+    })
+}
