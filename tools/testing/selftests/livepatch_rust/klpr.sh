@@ -51,6 +51,8 @@ skip_case() { echo "SKIP ($1)"; }
 # traces that belong to them.
 expect_splat() { klog "KLP-EXPECT: $1"; }
 
+# logged_now REGEX: whether the log of the case has such a line.
+logged_now() { since | grep -qE -- "$1"; }
 logged() { since | grep -qE -- "$1" || fail "the log has no line: $1"; }
 not_logged() { ! since | grep -qE -- "$1" || fail "the log has a line: $1"; }
 

@@ -1,0 +1,249 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The sample patches in Rust, with those in C as their counterparts and targets.
+. "$(dirname "$0")/klpr.sh"
+
+SAMPLES=${KLP_SAMPLES:-${KLP_BUILD:+$KLP_BUILD/samples/livepatch}}
+SAMPLES=${SAMPLES:-/lib/modules/$(uname -r)/kernel/samples/livepatch}
+[ -e "$SAMPLES/rust_livepatch_sample.ko" ] || {
+	echo "SKIP: no samples in $SAMPLES; set KLP_SAMPLES=<folder>"
+	exit 4
+}
+LIVE="this has been live patched"
+MODS_OF_TESTS=$MODS
+
+# sample FILE [PARAMETERS]: load a sample patch and wait for its transition.
+sample() {
+	local mod=${1//-/_} file=$1; shift
+	insmod "$SAMPLES/$file.ko" "$@" || fail "$file cannot be loaded"
+	wait_until 60 settled "$mod" || fail "the transition of $mod does not end"
+}
+
+# module FILE: load what a sample patches.
+module() { insmod "$SAMPLES/$1.ko" || fail "$1 cannot be loaded"; }
+
+# off PATCH...: disable patches and unload their modules.
+off() {
+	local p
+	for p in "$@"; do
+		disable "$p"
+		unload "$p"
+	done
+}
+
+# sample_refused ERROR FILE [PARAMETERS]
+sample_refused() {
+	MODS=$SAMPLES
+	refused "$@"
+	MODS=$MODS_OF_TESTS
+}
+
+# in_order REGEX...: the log of the case has these lines, in this order.
+in_order() {
+	local rest wanted
+	rest=$(since)
+	for wanted; do
+		grep -qE -- "$wanted" <<<"$rest" || fail "the log has no line, or not in this order: $wanted"
+		rest=$(sed -n "\\%$wanted%,\$p" <<<"$rest" | tail -n +2)
+	done
+}
+
+# no_sample_left: all modules of the samples are gone.
+no_sample_left() {
+	local left
+	left=$(lsmod | awk '/^(rust_)?livepatch_/ { print $1 }')
+	[ -z "$left" ] || fail "modules are left: $left"
+}
+
+done_with() {
+	no_sample_left
+	ok
+}
+
+# described PATCH: the sysfs tree of a patch with modes and values, and the log.
+described() {
+	(cd "$LP/$1" && find . -printf '%P %m %y\n' | sort
+	for f in enabled transition replace stack_order vmlinux/patched; do echo "$f: $(cat $f)"; done)
+}
+
+start "do the same in C and in Rust"
+before=$(cat /proc/cmdline)
+for patch in livepatch_sample rust_livepatch_sample; do
+	file=$patch
+	[ $patch = rust_livepatch_sample ] || file=livepatch-sample
+	klog "klpr: begin of $patch"
+	sample $file
+	described $patch >/tmp/klpr-tree-$patch
+	expect /proc/cmdline "$LIVE"
+	modinfo -F livepatch "$SAMPLES/$file.ko" >>/tmp/klpr-tree-$patch
+	disable $patch
+	expect /proc/cmdline "$before"
+	unload $patch
+	# Without the notes of the module loader on modules out of the tree.
+	since | sed -n "/klpr: begin of $patch/,\$p" | grep '^livepatch: ' |
+		sed "s/'$patch'/'PATCH'/" >/tmp/klpr-log-$patch
+done
+cmp /tmp/klpr-tree-livepatch_sample /tmp/klpr-tree-rust_livepatch_sample ||
+	fail "sysfs: $(diff /tmp/klpr-tree-livepatch_sample /tmp/klpr-tree-rust_livepatch_sample)"
+cmp /tmp/klpr-log-livepatch_sample /tmp/klpr-log-rust_livepatch_sample ||
+	fail "the log: $(diff /tmp/klpr-log-livepatch_sample /tmp/klpr-log-rust_livepatch_sample)"
+[ "$(grep -c complete /tmp/klpr-log-rust_livepatch_sample)" = 2 ] || fail "the log does not have two transitions"
+[ "$(grep -c . /tmp/klpr-tree-rust_livepatch_sample)" -ge 14 ] || fail "sysfs has too little"
+rm -f /tmp/klpr-tree-* /tmp/klpr-log-*
+done_with
+
+start "stack patches in C and in Rust on one another"
+target
+sample livepatch-sample
+sample rust_livepatch_sample
+load klpr_patch_a what=vmlinux
+expect /proc/cmdline "klpr 100"
+expect $LP/livepatch_sample/stack_order 1
+expect $LP/rust_livepatch_sample/stack_order 2
+expect $LP/klpr_patch_a/stack_order 3
+off klpr_patch_a
+expect /proc/cmdline "$LIVE"
+off rust_livepatch_sample
+expect /proc/cmdline "$LIVE"
+off livepatch_sample
+no_target
+done_with
+
+start "replace patches in Rust by one in C, and the other way round"
+target
+sample rust_livepatch_sample
+load klpr_patch_a what=vmlinux replace=1
+expect /proc/cmdline "klpr 100"
+unload rust_livepatch_sample
+# This one replaces all, and has no function of theirs.
+sample rust_livepatch_state2
+wait_until 20 gone $LP/klpr_patch_a || fail "klpr_patch_a is still there"
+[ "$(cat /proc/cmdline)" = "$before" ] || fail "/proc/cmdline is not what it was"
+unload klpr_patch_a
+off rust_livepatch_state2
+no_target
+done_with
+
+start "patch a module that is loaded after the patch"
+sample rust_livepatch_module
+expect $LP/rust_livepatch_module/livepatch_callbacks_busymod/patched 0
+module livepatch-callbacks-busymod
+expect $LP/rust_livepatch_module/livepatch_callbacks_busymod/patched 1
+wait_until 20 logged_now "rust_livepatch_module: busymod_work_func\(\) has been live patched" ||
+	fail "the function is not patched"
+rmmod livepatch_callbacks_busymod
+expect $LP/rust_livepatch_module/livepatch_callbacks_busymod/patched 0
+off rust_livepatch_module
+done_with
+
+start "patch a module that is loaded before the patch"
+module livepatch-callbacks-busymod
+# Its work item sleeps in the function for 30 seconds, so that the patch has to wait.
+sample rust_livepatch_module
+expect $LP/rust_livepatch_module/livepatch_callbacks_busymod/patched 1
+not_logged "has been live patched"
+off rust_livepatch_module
+rmmod livepatch_callbacks_busymod
+done_with
+
+R='rust_livepatch_callbacks: '
+start "call callbacks with the patch's own state"
+sample rust_livepatch_callbacks
+module livepatch-callbacks-mod
+rmmod livepatch_callbacks_mod
+module livepatch-callbacks-mod
+disable rust_livepatch_callbacks
+rmmod livepatch_callbacks_mod
+unload rust_livepatch_callbacks
+in_order "${R}vmlinux: about to be patched" "${R}vmlinux: patched, 1 at present" \
+	"${R}livepatch_callbacks_mod: about to be patched" "${R}livepatch_callbacks_mod: patched, 2 at present" \
+	"${R}livepatch_callbacks_mod: about to be unpatched, 1 at present" "${R}livepatch_callbacks_mod: unpatched" \
+	"${R}livepatch_callbacks_mod: patched, 2 at present" \
+	"${R}vmlinux: about to be unpatched, 1 at present" \
+	"${R}livepatch_callbacks_mod: about to be unpatched, 0 at present" \
+	"${R}vmlinux: unpatched" "${R}livepatch_callbacks_mod: unpatched" \
+	"${R}dropped, 0 at present"
+done_with
+
+start "refuse by a callback"
+sample_refused "Operation not permitted" rust_livepatch_callbacks refuse=1
+in_order "${R}vmlinux: refused" "livepatch: pre-patch callback failed for object 'vmlinux'" \
+	"livepatch: failed to enable patch 'rust_livepatch_callbacks'" "${R}dropped, 0 at present"
+done_with
+
+start "stop a leak by shadow variables, and hand them on"
+module livepatch-shadow-mod
+sleep 2
+sample rust_livepatch_shadow_fix1
+sleep 2
+sample rust_livepatch_shadow_fix2
+unload rust_livepatch_shadow_fix1
+# Those from before the patches leak; those from the first and from the second do not.
+wait_until 60 logged_now "rust_livepatch_shadow_fix2: dummy @ .* leaked!" || fail "nothing leaks"
+wait_until 60 logged_now "rust_livepatch_shadow_fix2: prevented leak" || fail "no leak is prevented"
+wait_until 60 logged_now "rust_livepatch_shadow_fix2: dummy @ .*, checked [1-9]" || fail "nothing is counted"
+made=$(since | grep -c 'rust_livepatch_shadow_fix1: dummy @ .*, expires')
+[ "$made" -gt 0 ] || fail "the first patch has made nothing"
+off rust_livepatch_shadow_fix2
+# What was left was freed when the module went.
+prevented=$(since | grep -c 'rust_livepatch_shadow_fix2: prevented leak')
+made=$(since | grep -c 'rust_livepatch_shadow_fix[12]: dummy @ .*, expires')
+[ "$prevented" = "$made" ] || fail "$made were made, $prevented leaks prevented"
+rmmod livepatch_shadow_mod
+done_with
+
+level() { [ "$(cut -f1 /proc/sys/kernel/printk)" = "$1" ]; }
+start "make a state, take it over, undo it"
+level_before=$(cut -f1 /proc/sys/kernel/printk)
+sample rust_livepatch_state1
+level 15 || fail "the level is $(cat /proc/sys/kernel/printk)"
+off rust_livepatch_state1
+level "$level_before" || fail "the level is $(cat /proc/sys/kernel/printk)"
+sample rust_livepatch_state1
+sample rust_livepatch_state2
+level 8 || fail "the level is $(cat /proc/sys/kernel/printk)"
+logged "rust_livepatch_state2: taking over version 1, old level $level_before"
+unload rust_livepatch_state1
+# An older version does not know how to deal with a newer one.
+sample_refused "Invalid parameters" rust_livepatch_state1
+level 8 || fail "the level is $(cat /proc/sys/kernel/printk)"
+off rust_livepatch_state2
+level "$level_before" || fail "the level is $(cat /proc/sys/kernel/printk)"
+done_with
+
+start "turn the taking over round"
+target
+cat $TARGET/sleep_hard >/dev/null &
+wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+sample rust_livepatch_state1
+# The task is in a function that the second patch takes from a third: it has to wait.
+load_nowait klpr_patch_a what=sleep_hard
+expect $LP/klpr_patch_a/transition 1
+sample_refused "Device or resource busy" rust_livepatch_state2
+level 15 || fail "the level is $(cat /proc/sys/kernel/printk)"
+echo 1 >$TARGET/parameters/release
+wait
+wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+off klpr_patch_a rust_livepatch_state1
+level "$level_before" || fail "the level is $(cat /proc/sys/kernel/printk)"
+no_target
+done_with
+
+start "add a check that is missing: kernel.sysrq"
+sysrq=/proc/sys/kernel/sysrq
+sysrq_before=$(cat $sysrq)
+echo 4096 >$sysrq || fail "the kernel has the check"
+expect $sysrq 4096
+echo "$sysrq_before" >$sysrq
+sample rust_livepatch_sysrq
+for value in 4096 -1 512; do
+	(echo $value >$sysrq) 2>/dev/null && fail "$value could be written"
+	expect $sysrq "$sysrq_before"
+done
+echo 438 >$sysrq || fail "438 could not be written"
+expect $sysrq 438
+echo "$sysrq_before" >$sysrq
+off rust_livepatch_sysrq
+echo 4096 >$sysrq || fail "the kernel has the check"
+echo "$sysrq_before" >$sysrq
+done_with
