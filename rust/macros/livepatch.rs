@@ -254,7 +254,9 @@ impl Object {
     /// Expands to the type with what the object does when it is patched and unpatched.
     fn hooks(&self, state: &TokenStream, states: &[Type]) -> TokenStream {
         let hooks = match &self.callbacks {
-            Some(callbacks) => quote!(::kernel::livepatch::declare::WithCallbacks<#callbacks>),
+            Some(callbacks) => quote_spanned! {callbacks.span()=>
+                ::kernel::livepatch::declare::WithCallbacks<#callbacks>
+            },
             None => quote!(::kernel::livepatch::declare::NoHooks),
         };
         if !self.is_vmlinux() || states.is_empty() {
@@ -477,14 +479,19 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             ]);
         });
 
+        // What a type lacks is reported where it is named.
         let hooks = object.hooks(&state, &info.states);
+        let span = object
+            .callbacks
+            .as_ref()
+            .map_or(object.name.span(), Spanned::span);
         let name = if object.is_vmlinux() {
             quote!(::core::option::Option::None)
         } else {
             let name = c_string(&object.name.unraw().to_string(), object.name.span())?;
             quote!(::core::option::Option::Some(#name))
         };
-        objects.extend(quote! {
+        objects.extend(quote_spanned! {span=>
             ::kernel::livepatch::declare::object::<#hooks>(#name, #list.get().cast()),
         });
     }
@@ -495,9 +502,12 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         (None, quote!(::core::ptr::null_mut()))
     } else {
         let count = states.len() + 1;
+        let elements = states.iter().map(|state| {
+            quote_spanned!(state.span()=> ::kernel::livepatch::declare::state::<#state>())
+        });
         let list = quote! {
             static STATES: Part<[::kernel::bindings::klp_state; #count]> = Part::new([
-                #(::kernel::livepatch::declare::state::<#states>(),)*
+                #(#elements,)*
                 ::pin_init::zeroed(),
             ]);
         };
@@ -512,13 +522,16 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             type_,
             id,
         } = variables;
-        quote! {
+        quote_spanned! {type_.span()=>
             // SAFETY: The patch has no other variables under this id, as was checked, and frees
             // these when its module is unloaded.
             #visibility static #name: #type_ = unsafe { <#type_>::declare(#module_name, #id) };
         }
     });
-    let shadow_names = info.shadow.iter().map(|variables| &variables.name);
+    let unload = info.shadow.iter().map(|variables| {
+        let name = &variables.name;
+        quote_spanned!(variables.type_.span()=> #name.unload();)
+    });
 
     Ok(quote! {
         #[cfg(not(MODULE))]
@@ -583,7 +596,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
                 }
 
                 fn free_shadow() {
-                    #(#shadow_names.unload();)*
+                    #(#unload)*
                 }
             }
         };

@@ -11,7 +11,6 @@ pub use super::{
         Enabled,
         Slot, //
     },
-    shadow::assert_distinct,
     state::{
         declare as state,
         WithStates, //

@@ -216,26 +216,9 @@ const fn id_for_c<T>(domain: &[u8], id: u64) -> c_ulong {
     (hash | 1 << 63) as c_ulong
 }
 
-/// Stops the compilation if two variables of a patch have the same id.
-#[doc(hidden)]
-pub const fn assert_distinct(ids: &[u64]) {
-    let mut i = 0;
-    while i < ids.len() {
-        let mut j = i + 1;
-        while j < ids.len() {
-            assert!(
-                ids[i] != ids[j],
-                "two shadow variables of the patch have the same id"
-            );
-            j += 1;
-        }
-        i += 1;
-    }
-}
-
 macro_rules! variables {
-    ($name:ident, $bound:path) => {
-        impl<T: $bound + Send + Sync + 'static> $name<T> {
+    ($name:ident, $($bound:tt)*) => {
+        impl<T: $($bound)*> $name<T> {
             /// Returns the variable of the structure at `obj`, if it has one.
             ///
             /// Takes no lock. May be called wherever RCU is watching.
@@ -281,12 +264,7 @@ macro_rules! variables {
     };
 }
 
-/// Stands for no further requirement.
-#[doc(hidden)]
-pub trait Any {}
-impl<T> Any for T {}
-
-variables!(Shadow, Any);
+variables!(Shadow, Send + Sync + 'static);
 variables!(SharedShadow, Handover);
 
 /// Shadow variables that one patch alone knows.
@@ -301,7 +279,7 @@ variables!(SharedShadow, Handover);
 ///
 /// Wraps C's `klp_shadow_get()`, `klp_shadow_get_or_alloc()`, `klp_shadow_free()` and
 /// `klp_shadow_free_all()`.
-pub struct Shadow<T>(Variables<T>);
+pub struct Shadow<T: Send + Sync + 'static>(Variables<T>);
 
 impl<T: Send + Sync + 'static> Shadow<T> {
     /// Declares the variables `id` of the patch `module`.
@@ -365,7 +343,7 @@ impl<T: Send + Sync + 'static> Shadow<T> {
 /// assert!(USES.get(&structure).is_none());
 /// # Ok::<(), Error>(())
 /// ```
-pub struct SharedShadow<T>(Variables<T>);
+pub struct SharedShadow<T: Handover>(Variables<T>);
 
 impl<T: Handover> SharedShadow<T> {
     /// Makes known the variables of this id.
@@ -389,4 +367,115 @@ impl<T: Handover> SharedShadow<T> {
     /// Leaves what is there to others.
     #[doc(hidden)]
     pub fn unload(&self) {}
+}
+
+#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_livepatch_shadow)]
+mod tests {
+    use super::*;
+    use crate::sync::atomic::{Atomic, Relaxed};
+
+    static DROPPED: Atomic<usize> = Atomic::new(0);
+
+    /// Counts how often one is dropped.
+    struct Counted(usize);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            DROPPED.add(1, Relaxed);
+        }
+    }
+
+    // SAFETY: Freed below, by the only user.
+    static COUNTED: Shadow<Counted> = unsafe { Shadow::declare(b"kunit", 1) };
+    // SAFETY: As above. The id is that of another patch.
+    static OTHER: Shadow<Counted> = unsafe { Shadow::declare(b"kunit_other", 1) };
+    // SAFETY: As above. The id is the same, the type has another size.
+    static SMALL: Shadow<u8> = unsafe { Shadow::declare(b"kunit", 1) };
+
+    fn init(value: usize) -> impl PinInit<Counted, Error> {
+        Ok(Counted(value))
+    }
+
+    /// Waits until what was freed is dropped; returns how many were since this was called last.
+    fn dropped() -> usize {
+        rcu::rcu_barrier();
+        DROPPED.xchg(0, Relaxed)
+    }
+
+    #[test]
+    fn life_of_a_variable() {
+        let obj = 0u64;
+        dropped();
+        assert!(COUNTED.get(&obj).is_none());
+        let made = COUNTED.get_or_try_init(&obj, init(7), GFP_KERNEL);
+        assert!(made.is_ok_and(|found| found.0 == 7));
+        assert!(COUNTED.get(&obj).is_some_and(|found| found.0 == 7));
+        // The second is not made.
+        let again = COUNTED.get_or_try_init(&obj, init(8), GFP_KERNEL);
+        assert!(again.is_ok_and(|found| found.0 == 7));
+        COUNTED.free(&obj);
+        assert!(COUNTED.get(&obj).is_none());
+        // The value that was not needed was dropped without being made.
+        assert!((1..=2).contains(&dropped()));
+        // There is nothing left to free.
+        COUNTED.free(&obj);
+        assert_eq!(dropped(), 0);
+    }
+
+    #[test]
+    fn what_was_found_stays() {
+        let obj = 0u64;
+        assert!(COUNTED.get_or_try_init(&obj, init(1), GFP_KERNEL).is_ok());
+        dropped();
+        let found = COUNTED.get(&obj);
+        COUNTED.free(&obj);
+        assert!(COUNTED.get(&obj).is_none());
+        // RCU's read side is held.
+        assert_eq!(DROPPED.load(Relaxed), 0);
+        assert!(found.as_ref().is_some_and(|found| found.0 == 1));
+        drop(found);
+        assert_eq!(dropped(), 1);
+    }
+
+    #[test]
+    fn errors_of_the_initialiser_are_handed_on() {
+        let obj = 0u64;
+        let made = COUNTED.get_or_try_init(&obj, Err::<Counted, Error>(ENOSPC), GFP_KERNEL);
+        assert_eq!(made.err(), Some(ENOSPC));
+        assert!(COUNTED.get(&obj).is_none());
+    }
+
+    #[test]
+    fn patches_and_types_are_told_apart() {
+        let obj = 0u64;
+        assert!(COUNTED.get_or_try_init(&obj, init(1), GFP_KERNEL).is_ok());
+        assert!(OTHER.get(&obj).is_none());
+        assert!(SMALL.get(&obj).is_none());
+        assert!(SMALL
+            .get_or_try_init(&obj, Ok::<u8, Error>(9), GFP_KERNEL)
+            .is_ok_and(|found| *found == 9));
+        COUNTED.free(&obj);
+        assert!(SMALL.get(&obj).is_some());
+        SMALL.free_all();
+        assert!(SMALL.get(&obj).is_none());
+    }
+
+    #[test]
+    fn all_are_freed_once() {
+        let objects = [0u64; 50];
+        dropped();
+        for obj in &objects {
+            assert!(COUNTED.get_or_try_init(obj, init(1), GFP_KERNEL).is_ok());
+        }
+        let other = OTHER.get_or_try_init(&objects[0], init(1), GFP_KERNEL);
+        assert!(other.is_ok());
+        drop(other);
+        COUNTED.free_all();
+        assert!(objects.iter().all(|obj| COUNTED.get(obj).is_none()));
+        assert_eq!(dropped(), 50);
+        assert!(OTHER.get(&objects[0]).is_some());
+        OTHER.unload();
+        assert_eq!(dropped(), 1);
+    }
 }

@@ -349,3 +349,74 @@ impl<P: Declared, L: States, H: Hooks> Hooks for WithStates<P, L, H> {
         unsafe { L::discard(P::patch()) };
     }
 }
+
+#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_livepatch_state)]
+mod tests {
+    use super::*;
+
+    fn round<D: StateData>(data: D) -> Option<D> {
+        let mut word = data.into_word();
+        // SAFETY: The word is that of the data.
+        unsafe { D::take(&mut word) }
+    }
+
+    #[test]
+    fn integers_come_back() {
+        assert_eq!(round(-7i32), Some(-7));
+        assert_eq!(round(i32::MIN), Some(i32::MIN));
+        assert_eq!(round(200u8), Some(200));
+        assert_eq!(round(usize::MAX), Some(usize::MAX));
+        assert_eq!(round(-1isize), Some(-1));
+        assert_eq!(round(()), Some(()));
+    }
+
+    #[repr(C)]
+    struct Pair(u32, u64);
+
+    // SAFETY: No patch uses it.
+    unsafe impl Handover for Pair {}
+
+    #[test]
+    fn boxes_are_taken_once() {
+        let Ok(pair) = KBox::new(Pair(1, 2), GFP_KERNEL) else {
+            return;
+        };
+        let mut word = pair.into_word();
+        let mut seen = 0;
+        // SAFETY: The word is that of the data.
+        unsafe { look::<KBox<Pair>>(&mut word, |pair| seen = pair.1) };
+        assert_eq!(seen, 2);
+        // SAFETY: As above.
+        let taken = unsafe { KBox::<Pair>::take(&mut word) };
+        assert!(taken.is_some_and(|pair| pair.0 == 1));
+        // SAFETY: As above.
+        assert!(unsafe { KBox::<Pair>::take(&mut word) }.is_none());
+        // SAFETY: As above.
+        unsafe { look::<KBox<Pair>>(&mut word, |_| seen = 0) };
+        assert_eq!(seen, 2);
+    }
+
+    struct Sample;
+
+    impl State for Sample {
+        const ID: usize = 5;
+        const VERSION: u32 = 3;
+        type Data = u32;
+
+        fn prepare() -> Result<u32> {
+            Ok(1)
+        }
+        fn apply(_data: &u32) {}
+        fn revert(_data: &u32) {}
+    }
+
+    #[test]
+    fn old_data_are_kept() {
+        const STATE: bindings::klp_state = declare::<Sample>();
+        assert_eq!((STATE.id as usize, STATE.version), (5, 3));
+        let old = |data| Old { version: 1, data };
+        assert_eq!(Sample::take_over(1, old(Some(9))), 9);
+        assert_eq!(Sample::take_over(1, old(None)), 1);
+    }
+}

@@ -114,16 +114,57 @@ host_tests() {
 	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/decisions /clone/kernel/livepatch/decisions.rs && /klp/run/decisions"
 }
 
-suite_host() {
-	local n before=$passed
-	say "host"
-	host_tests >"$KLP_CACHE/run-host.log" 2>&1 || {
-		fail "host tests"
-		tail -n 40 "$KLP_CACHE/run-host.log" | sed 's/^/    /'
+# splat_tests: what guest_splats finds, and what it lets pass.
+splat_tests() {
+	local trace='Call Trace:\n <TASK>\n f+0x1/0x2\n </TASK>' text wanted found good=0 bad=0
+	while IFS='|' read -r wanted text; do
+		found=$(guest_splats <(printf '%b\n' "${text//TRACE/$trace}") | grep -c 'BUG:\|WARNING:\|Call Trace:')
+		if [ "$found" = "$wanted" ]; then
+			good=$((good + 1))
+		else
+			bad=$((bad + 1))
+			say "guest_splats finds $found, not $wanted, in: $text"
+		fi
+	done <<-'EOF'
+		0|all is well
+		1|WARNING: at f
+		2|BUG: x\nTRACE
+		0|KLP-EXPECT: BUG: x\nBUG: x\nTRACE
+		1|KLP-EXPECT: BUG: x\nBUG: x\nTRACE\nBUG: y
+		1|KLP-EXPECT: Call Trace:\nTRACE\nWARNING: z
+		1|KLP-EXPECT: BUG: x\n===== klpr 1 2: next =====\nBUG: x
+		1|BUG: x\nKLP-EXPECT: BUG: x
+	EOF
+	say "splats: $good passed, $bad failed"
+	[ "$bad" = 0 ]
+}
+
+compile_fail() {
+	enter python3 /clone/tools/testing/livepatch/compile-fail.py "/klp/build/$build" \
+		/clone/tools/testing/livepatch/compile-fail
+}
+
+# host_part NAME COMMAND...: a part of the suite, whose output has lines with
+# "... N passed" of each program that it runs.
+host_part() {
+	local name=$1 log=$KLP_CACHE/log/host-$build-$1.log before=$passed n; shift
+	mkdir -p "$KLP_CACHE/log"
+	"$@" >"$log" 2>&1 || {
+		fail "host: $name"
+		tail -n 60 "$log" | sed 's/^/    /'
 	}
-	n=$(sed -n 's/^test result: .* \([0-9]*\) passed.*/\1/p' "$KLP_CACHE/run-host.log")
-	passed=$((passed + ${n:-0}))
-	say "  $((passed - before)) ok"
+	while IFS= read -r n; do
+		passed=$((passed + n))
+	done < <(sed -n 's/^[a-z -]*: \(ok\. \|FAILED\. \)\?\([0-9]*\) passed.*/\2/p' "$log")
+	[ "$passed" -gt "$before" ] || fail "host: $name has run no case"
+	say "  $name: $((passed - before)) ok"
+}
+
+suite_host() {
+	say "host"
+	host_part decisions host_tests
+	host_part splats splat_tests
+	host_part compile-fail compile_fail
 }
 
 need_root
@@ -138,10 +179,7 @@ if [ "$CONFIG" = debug ]; then
 	GUESTS=${GUESTS_DEBUG:-4}
 	ROUNDS=${ROUNDS:-30}
 fi
-case $SUITE in
-host) ;;
-*) "$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG";;
-esac
+"$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
 say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""
 for suite in $SUITE; do
 	"suite_$suite"

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Compile patches that must not compile, and compare what the compiler says.
+
+Each file in FOLDER is compiled as a module of the kernel in BUILD, with the
+command that has compiled the sample patch. A comment `//~ ERROR: text` says
+that there is an error whose span begins in this line and which has this text;
+`//~^ ERROR: text` that it begins in the line above. Files that begin with `ok-`
+compile.
+
+Usage: compile-fail.py BUILD FOLDER
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+SAMPLE = "samples/livepatch/rust_livepatch_sample"
+MARKER = re.compile(r"//~(\^*) ERROR: (.*?)\s*$")
+
+
+def command(build):
+    """Return the command up to the name of the source."""
+    cmd = (build / "samples/livepatch/.rust_livepatch_sample.o.cmd").read_text()
+    match = re.match(r"savedcmd_\S+ := (.*?) \S+/rust_livepatch_sample\.rs\b", cmd)
+    if not match:
+        sys.exit(f"error: {SAMPLE}.o was not built as expected; type: make modules")
+    line = re.sub(r"--emit=\S+|--out-dir \S+", "", match.group(1)).replace("$$", "$")
+    return f"{line} --emit=metadata --error-format=json -o /dev/null"
+
+
+def expected(source):
+    """Return what the comments announce: a list of line and text."""
+    found = []
+    for number, line in enumerate(source.read_text().splitlines(), 1):
+        marker = MARKER.search(line)
+        if marker:
+            found.append((number - len(marker.group(1)), marker.group(2)))
+    return found
+
+
+def compile_one(build, line, source):
+    """Return the errors: a list of line and rendered message."""
+    run = subprocess.run(
+        f"{line} {source}",
+        shell=True,
+        cwd=build,
+        capture_output=True,
+        text=True,
+        check=False,
+        # As the kernel's Makefile has it: what is unstable is allowed by name.
+        env=os.environ | {"RUSTC_BOOTSTRAP": "1"},
+    )
+    errors = []
+    other = [text for text in run.stderr.splitlines() if not text.startswith("{")]
+    if other:
+        errors.append((0, "\n".join(other)))
+    for text in run.stderr.splitlines():
+        if not text.startswith("{"):
+            continue
+        message = json.loads(text)
+        if message["level"] != "error" or message["message"].startswith("aborting due to"):
+            continue
+        lines = [span["line_start"] for span in message["spans"] if span["is_primary"]]
+        errors.append((lines[0] if lines else 0, message["rendered"]))
+    if (run.returncode == 0) != (not errors):
+        errors.append((0, f"the compiler ended with status {run.returncode}"))
+    return errors
+
+
+def differences(wanted, errors):
+    """Return what of the announced errors is not there, and the other way round."""
+
+    def agree(announced, error):
+        return announced[0] == error[0] and announced[1] in error[1]
+
+    found = []
+    for announced in wanted:
+        if not any(agree(announced, error) for error in errors):
+            found.append(f"no error in line {announced[0]} with: {announced[1]}")
+    for error in errors:
+        # The compiler may say it more than once.
+        if not any(agree(announced, error) for announced in wanted):
+            found.append(f"nobody expects, in line {error[0]}:\n{error[1]}")
+    return found
+
+
+def self_test():
+    """Differences must be found."""
+    assert differences([(1, "a")], [(1, "xax")]) == []
+    assert len(differences([(1, "a")], [])) == 1
+    assert len(differences([], [(1, "a")])) == 1
+    assert len(differences([(1, "a")], [(2, "a")])) == 2
+    assert len(differences([(1, "a")], [(1, "b")])) == 2
+    assert differences([(1, "a")], [(1, "a"), (1, "aa")]) == []
+    assert len(differences([(1, "a")], [(1, "a"), (1, "b")])) == 1
+
+
+def main():
+    """Print a line for each file, and a sum."""
+    self_test()
+    build, folder = (pathlib.Path(arg).resolve() for arg in sys.argv[1:])
+    line = command(build)
+    passed = failed = 0
+    for source in sorted(folder.glob("*.rs")):
+        wanted = expected(source)
+        if bool(wanted) == source.name.startswith("ok-"):
+            found = ["the name and the announced errors do not agree"]
+        else:
+            found = differences(wanted, compile_one(build, line, source))
+        if found:
+            failed += 1
+            print(f"not ok {source.name}")
+            for text in found:
+                print("    " + text.replace("\n", "\n    "))
+        else:
+            passed += 1
+            print(f"ok {source.name}")
+    print(f"compile-fail: {passed} passed, {failed} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

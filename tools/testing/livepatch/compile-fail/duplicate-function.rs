@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A function is replaced twice.
+
+use kernel::{livepatch::livepatch, prelude::*};
+
+livepatch! {
+    name: "test",
+    license: "GPL",
+    objects: {
+        vmlinux: {
+            functions: [
+                extern "C" fn one(x: c_int) -> c_int => new_one, //~ ERROR: it is here for the first time
+                extern "C" fn one(x: c_int) -> c_int => new_one, //~ ERROR: `one` of `vmlinux` is replaced twice
+            ],
+        },
+    },
+}
+
+extern "C" fn _new_one(x: c_int) -> c_int {
+    x
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Keys in another order.
+
+use kernel::{livepatch::livepatch, prelude::*};
+
+livepatch! {
+    license: "GPL", //~ ERROR: keys are not ordered as expected
+    name: "test",
+    objects: {
+        vmlinux: {
+            functions: [
+                extern "C" fn one(x: c_int) -> c_int => new_one,
+            ],
+        },
+    },
+}
+
+extern "C" fn _new_one(x: c_int) -> c_int {
+    x
+}

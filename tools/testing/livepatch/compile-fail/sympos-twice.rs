@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Two positions for one function.
+
+use kernel::{livepatch::livepatch, prelude::*};
+
+livepatch! {
+    name: "test",
+    license: "GPL",
+    objects: {
+        vmlinux: {
+            functions: [
+                #[sympos(1)]
+                #[sympos(2)] //~ ERROR: `sympos` is given twice
+                extern "C" fn one(x: c_int) -> c_int => new_one,
+            ],
+        },
+    },
+}
+
+extern "C" fn _new_one(x: c_int) -> c_int {
+    x
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An attribute that there is not.
+
+use kernel::{livepatch::livepatch, prelude::*};
+
+livepatch! {
+    name: "test",
+    license: "GPL",
+    objects: {
+        vmlinux: {
+            functions: [
+                #[inline] //~ ERROR: a replaced function may have `#[sympos(<number>)]`
+                extern "C" fn one(x: c_int) -> c_int => new_one,
+            ],
+        },
+    },
+}
+
+extern "C" fn _new_one(x: c_int) -> c_int {
+    x
+}

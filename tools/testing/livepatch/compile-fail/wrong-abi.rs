@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The replacement has the ABI of Rust.
+
+use kernel::{livepatch::livepatch, prelude::*};
+
+livepatch! {
+    name: "test",
+    license: "GPL",
+    objects: {
+        vmlinux: {
+            functions: [
+                extern "C" fn one(x: c_int) -> c_int => new_one, //~ ERROR: expected "C" fn, found "Rust" fn
+            ],
+        },
+    },
+}
+
+fn new_one(x: c_int) -> c_int {
+    x
+}
