@@ -14,7 +14,7 @@
 use kernel::{
     bindings,
     container_of,
-    ffi::{c_int, c_ulong, c_void},
+    ffi::{c_int, c_void},
     prelude::*,
     types::Opaque, //
 };
@@ -174,7 +174,7 @@ impl Func {
     /// Which of the functions of that name, from 1; 0 if there is just one.
     pub(crate) fn sympos(&self) -> usize {
         // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).old_sympos as usize }
+        unsafe { (*self.as_ptr()).old_sympos }
     }
 
     /// The address of the function, or 0 while its object is not loaded.
@@ -193,7 +193,7 @@ impl Func {
     pub(crate) fn sizes(&self) -> (usize, usize) {
         let this = self.as_ptr();
         // SAFETY: The structure is valid.
-        unsafe { ((*this).old_size as usize, (*this).new_size as usize) }
+        unsafe { ((*this).old_size, (*this).new_size) }
     }
 
     /// Whether it only leads back to the original, for a patch that replaces all others.
@@ -232,7 +232,7 @@ impl Func {
         // SAFETY: The structure is valid.
         unsafe { (*this).old_func = addr as *mut c_void };
         // SAFETY: The structure is valid.
-        unsafe { (*this).old_size = size as c_ulong };
+        unsafe { (*this).old_size = size };
     }
 
     /// Notes where the replacement is.
@@ -241,7 +241,7 @@ impl Func {
         // SAFETY: The structure is valid.
         unsafe { (*this).new_func = addr as *mut c_void };
         // SAFETY: The structure is valid.
-        unsafe { (*this).new_size = size as c_ulong };
+        unsafe { (*this).new_size = size };
     }
 
     /// Forgets the addresses in an object that is being unloaded.

@@ -657,6 +657,11 @@ fn enable_patch(patch: &Patch) -> Result {
 ///   away, or sysfs is not there.
 ///
 /// After an error nothing has changed.
+///
+/// # Safety
+///
+/// `patch` must be null or a patch of the module that is calling, which stays until the core has
+/// let go of the module.
 #[export]
 unsafe extern "C" fn klp_enable_patch(patch: *mut bindings::klp_patch) -> c_int {
     // SAFETY: The caller gives its own patch, which it does not touch any more.
@@ -670,6 +675,10 @@ unsafe extern "C" fn klp_enable_patch(patch: *mut bindings::klp_patch) -> c_int 
 ///
 /// Called by the module loader in the state `MODULE_STATE_COMING`; refuses the module if a patch
 /// cannot be applied.
+///
+/// # Safety
+///
+/// To be called by the module loader, once for each module.
 #[export]
 unsafe extern "C" fn klp_module_coming(module: *mut bindings::module) -> c_int {
     let module = Module(module);
@@ -691,6 +700,10 @@ unsafe extern "C" fn klp_module_coming(module: *mut bindings::module) -> c_int {
 ///
 /// Called by the module loader in the state `MODULE_STATE_GOING`, or `MODULE_STATE_COMING` if
 /// loading has failed.
+///
+/// # Safety
+///
+/// To be called by the module loader, once for each module that `klp_module_coming` was called for.
 #[export]
 unsafe extern "C" fn klp_module_going(module: *mut bindings::module) {
     let module = Module(module);

@@ -198,6 +198,10 @@ pub(crate) fn clear_object(patch: &Patch, object: &Object) {
 /// `objname`, or for vmlinux if that is null. May sleep.
 ///
 /// Called by the module loader for vmlinux, before the module's own relocations are applied.
+///
+/// # Safety
+///
+/// To be called by the module loader, with what it knows of `pmod`.
 #[export]
 unsafe extern "C" fn klp_apply_section_relocs(
     pmod: *mut bindings::module,
@@ -226,6 +230,10 @@ unsafe extern "C" fn klp_apply_section_relocs(
 
 /// Returns where the section `name` of a livepatch module is in memory, and writes its size in
 /// bytes to `sec_size`; or returns null and writes 0 if there is none.
+///
+/// # Safety
+///
+/// `module` must be a livepatch module, `name` nul-terminated, and `sec_size` valid for writes.
 #[export]
 unsafe extern "C" fn klp_find_section_by_name(
     module: *const bindings::module,

@@ -253,6 +253,11 @@ unsafe fn make(
 /// Returns the data of the shadow variable `id` of `obj`, or null if there is none.
 ///
 /// Takes no lock; may be called wherever RCU is watching.
+///
+/// # Safety
+///
+/// May be called with any values. What is returned is valid for as long as nobody frees the
+/// variable.
 #[export]
 unsafe extern "C" fn klp_shadow_get(obj: *mut c_void, id: c_ulong) -> *mut c_void {
     get(obj, id)
@@ -264,6 +269,10 @@ unsafe extern "C" fn klp_shadow_get(obj: *mut c_void, id: c_ulong) -> *mut c_voi
 /// Returns null if there is no memory, if `ctor` returns other than 0, or, with a warning, if the
 /// variable exists. `ctor` runs with a spinlock held and interrupts off. May be called where
 /// `gfp_flags` allow it, but not from NMIs.
+///
+/// # Safety
+///
+/// `ctor` must be fit for `size` bytes of data and for `ctor_data`.
 #[export]
 unsafe extern "C" fn klp_shadow_alloc(
     obj: *mut c_void,
@@ -287,6 +296,10 @@ unsafe extern "C" fn klp_shadow_alloc(
 
 /// Returns the data of the shadow variable `id` of `obj`, which it makes, as [`klp_shadow_alloc`]
 /// does, if there is none.
+///
+/// # Safety
+///
+/// `ctor` must be fit for `size` bytes of data and for `ctor_data`.
 #[export]
 unsafe extern "C" fn klp_shadow_get_or_alloc(
     obj: *mut c_void,
@@ -307,6 +320,10 @@ unsafe extern "C" fn klp_shadow_get_or_alloc(
 ///
 /// The memory stays until readers under RCU are done. `dtor` runs with a spinlock held and
 /// interrupts off. May be called in any context but NMIs.
+///
+/// # Safety
+///
+/// `dtor` must be fit for the data of the variable.
 #[export]
 unsafe extern "C" fn klp_shadow_free(
     obj: *mut c_void,
@@ -323,6 +340,10 @@ unsafe extern "C" fn klp_shadow_free(
 }
 
 /// Frees the shadow variables `id` of all structures, as [`klp_shadow_free`] does.
+///
+/// # Safety
+///
+/// `dtor` must be fit for the data of the variables.
 #[export]
 unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, dtor: bindings::klp_shadow_dtor_t) {
     let _guard = WRITERS.lock();

@@ -61,6 +61,10 @@ fn find_previous(registry: &Registry, id: c_ulong) -> *mut bindings::klp_state {
 /// Returns the state of `patch` that has this id, or null.
 ///
 /// For callbacks and for code of the patch itself. Takes no lock; may be called in any context.
+///
+/// # Safety
+///
+/// `patch` must be null or a patch of the module that is calling.
 #[export]
 unsafe extern "C" fn klp_get_state(
     patch: *mut bindings::klp_patch,
@@ -78,6 +82,10 @@ unsafe extern "C" fn klp_get_state(
 ///
 /// For callbacks, which run with `klp_mutex` held. Elsewhere it takes the mutex, so that it must
 /// not be called in atomic context; outside of a transition it warns and returns null.
+///
+/// # Safety
+///
+/// May be called with any id.
 #[export]
 unsafe extern "C" fn klp_get_prev_state(id: c_ulong) -> *mut bindings::klp_state {
     klp::with_registry(|registry| find_previous(registry, id))

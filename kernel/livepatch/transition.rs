@@ -297,6 +297,10 @@ fn try_switch(task: &Task, target: PatchState, index: &Index) -> bool {
 /// Called on the way to user mode and in the idle loop for the current task, where RCU may not be
 /// watching; and, with harm to consistency, for any task when a transition is forced. Takes no
 /// lock, and does not sleep.
+///
+/// # Safety
+///
+/// `task` must be valid. It must be the current one, or not run, unless the transition is forced.
 #[export]
 unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
     // `synchronize` waits for this.
@@ -322,6 +326,10 @@ unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
 ///
 /// Called by the scheduler, with preemption disabled, and only while there is a transition. This is
 /// how kernel threads that are busy but for such sleeps get switched.
+///
+/// # Safety
+///
+/// To be called by the scheduler, with preemption disabled.
 #[export]
 unsafe extern "C" fn __klp_sched_try_switch() {
     // SAFETY: An assertion.
@@ -353,6 +361,10 @@ unsafe extern "C" fn __klp_sched_try_switch() {
 ///
 /// Called with `tasklist_lock` held for writing, which all who change flags of all tasks hold for
 /// reading. The parent itself switches in its own context only.
+///
+/// # Safety
+///
+/// To be called by `fork()`, for a child that nobody else knows yet.
 #[export]
 unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
     // SAFETY: The child is valid, and nobody else knows it yet.

@@ -29,6 +29,8 @@ use crate::ffi::{
 };
 use crate::fmt;
 #[cfg(CONFIG_DYNAMIC_DEBUG)]
+use crate::str::CStrExt as _;
+#[cfg(CONFIG_DYNAMIC_DEBUG)]
 use core::cell::UnsafeCell;
 
 /// The description of one message, which ends up in an array that the C side owns.
@@ -96,7 +98,7 @@ impl Descriptor {
         unsafe {
             bindings::__dynamic_pr_debug(
                 self.0.get(),
-                c"%s: %pA".as_ptr().cast::<c_char>(),
+                c"%s: %pA".as_char_ptr(),
                 prefix.as_ptr(),
                 core::ptr::from_ref(&args).cast::<c_void>(),
             )

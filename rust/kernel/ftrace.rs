@@ -206,8 +206,8 @@ impl<H: Handler> Ops<H> {
 
     /// Removes functions from the set.
     ///
-    /// May be called while registered, but not for all functions of the set then. A CPU may be in the handler for a removed function still when this
-    /// returns. May sleep.
+    /// May be called while registered, but not for all functions of the set then. A CPU may be in
+    /// the handler for a removed function still when this returns. May sleep.
     ///
     /// # Errors
     ///

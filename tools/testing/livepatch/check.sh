@@ -56,10 +56,12 @@ lint_config() {
 
 run_clippy() {
 	# What clippy has to say is said once, when the file is compiled.
-	rm -f "$KLP_CACHE/build/$lint/rust/kernel.o" "$KLP_CACHE/build/$lint/kernel/livepatch/"*.o \
+	rm -f "$KLP_CACHE/build/$lint/rust/"{kernel,libmacros}.* "$KLP_CACHE/build/$lint/kernel/livepatch/"*.o \
 		"$KLP_CACHE/build/$lint/samples/livepatch/"*.o
 	lint_config
-	kmake "$lint" CLIPPY=1 prepare && kmake "$lint" CLIPPY=1 kernel/livepatch/ samples/livepatch/rust_livepatch_sample.o
+	# shellcheck disable=SC2046
+	kmake "$lint" CLIPPY=1 prepare && kmake "$lint" CLIPPY=1 kernel/livepatch/ $(
+		cd "$KLP_REPO" && printf '%s\n' samples/livepatch/*.rs | sed 's/rs$/o/')
 }
 
 run_rustdoc() { lint_config && kmake "$lint" rustdoc; }
@@ -107,7 +109,8 @@ step "clippy" run_clippy || result "clippy builds" "see above"
 result "clippy" "$(ours "$log/clippy.log")"
 step "rustdoc" run_rustdoc || result "rustdoc builds" "see above"
 result "rustdoc" "$(ours "$log/rustdoc.log")"
-result "warnings of the build" "$(grep -hE 'warning: ' "$log/Building-$build.log" | grep -v 'warnings\? emitted' || :)"
+build_log=$log/Building-$build.log
+result "warnings of the build" "$(ours "$build_log"; overlay_files | sed 's,^,/,' | grep -Ff - <(grep ': warning: ' "$build_log") || :)"
 hot=$(enter python3 /clone/tools/testing/livepatch/hotpath.py "llvm-objdump-$LLVM_VERSION" "/klp/build/$build/vmlinux") &&
 	{ say "        $hot"; hot=; }
 result "hot paths" "$hot"
