@@ -14,7 +14,8 @@
 //!
 //! | in C                                       | here                                         |
 //! | ------------------------------------------ | -------------------------------------------- |
-//! | `struct klp_patch`, `klp_object`, `klp_func`, `module_init()`, `MODULE_INFO(livepatch, "Y")` | [`livepatch!`] |
+//! | `struct klp_patch`, `klp_object`, `klp_func` | [`livepatch!`]                             |
+//! | `module_init()`, `MODULE_INFO(livepatch, "Y")` | [`livepatch!`]                           |
 //! | global variables of the module             | the patch's own state, [`Patch`]             |
 //! | `struct klp_callbacks`                     | [`Callbacks`]                                |
 //! | `struct klp_state`, `klp_get_prev_state()` | [`State`]                                    |

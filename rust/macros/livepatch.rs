@@ -98,7 +98,7 @@ fn check_signature(sig: &Signature) -> Result<()> {
     let has_c_abi = sig
         .abi
         .as_ref()
-        .is_some_and(|abi| abi.name.as_ref().map_or(true, |name| name.value() == "C"));
+        .is_some_and(|abi| abi.name.as_ref().is_none_or(|name| name.value() == "C"));
     if !has_c_abi {
         return Err(Error::new_spanned(
             sig,
@@ -199,10 +199,109 @@ impl Function {
     }
 }
 
-/// vmlinux or a module: `name: { functions: […], callbacks: <type> }`.
+/// A function that is not exported: `#[sympos(2)] unsafe extern "C" fn name(…) -> …`.
+struct Symbol {
+    sympos: Option<LitInt>,
+    visibility: Visibility,
+    signature: Signature,
+}
+
+impl Parse for Symbol {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let sympos = parse_sympos(&attrs)?;
+        let visibility = input.parse()?;
+        let signature: Signature = input.parse()?;
+        check_signature(&signature)?;
+        if signature.unsafety.is_none() {
+            return Err(Error::new_spanned(
+                &signature,
+                "what the kernel does not export is called at the caller's risk: write `unsafe`",
+            ));
+        }
+        Ok(Self {
+            sympos,
+            visibility,
+            signature,
+        })
+    }
+}
+
+impl Symbol {
+    /// Expands to a function that calls the symbol of `object`, and to the name of the place that
+    /// has its address.
+    ///
+    /// The address comes by a livepatch relocation. Linkers do not know these; therefore it is
+    /// described in a section from which `objtool klp post-link` makes it in the end. The symbol is
+    /// weak so that the module can be linked until then.
+    fn expand(&self, object: &Ident) -> (TokenStream, Ident) {
+        let name = &self.signature.ident;
+        let object = object.unraw();
+        let slot = format_ident!("__livepatch_{}_{}", object, name.unraw());
+        let symbol = format!(
+            ".klp.sym.{object}.{},{}",
+            name.unraw(),
+            self.sympos.as_ref().map_or("0", LitInt::base10_digits)
+        );
+        let asm = format!(
+            "\n.weak \"{symbol}\"\n\
+            .pushsection .data..livepatch, \"aw\"\n\
+            .balign 8\n\
+            {slot}: .quad \"{symbol}\"\n\
+            .popsection\n\
+            .pushsection __klp_relocs.{object}, \"\"\n\
+            .balign 8\n\
+            .quad {slot}\n\
+            .quad \"{symbol}\"\n\
+            .long {{reloc}}, 0\n\
+            .popsection\n"
+        );
+
+        let visibility = &self.visibility;
+        let inputs = &self.signature.inputs;
+        let output = &self.signature.output;
+        let types = inputs.iter().filter_map(|arg| match arg {
+            FnArg::Typed(arg) => Some(&arg.ty),
+            FnArg::Receiver(_) => None,
+        });
+        let args: Vec<_> = (0..inputs.len()).map(|i| format_ident!("arg{i}")).collect();
+        let types: Vec<_> = types.collect();
+        let doc = format!(
+            "Calls `{name}()` of {object}.\n\n# Safety\n\nAs for that function. \
+            {object} must be loaded.",
+            name = name.unraw()
+        );
+        let function = quote! {
+            ::core::arch::global_asm!(
+                #asm,
+                reloc = const ::kernel::livepatch::declare::RELOC_TYPE,
+            );
+
+            extern "C" {
+                static #slot: ::kernel::livepatch::declare::Address;
+            }
+
+            #[doc = #doc]
+            #visibility unsafe fn #name(#(#args: #types),*) #output {
+                // SAFETY: The static is there, defined above.
+                let address = unsafe { #slot.get() };
+                // SAFETY: The relocation has written the address of the function, which has this
+                // type, as its author promises.
+                let function: unsafe extern "C" fn(#(#types),*) #output =
+                    unsafe { ::core::mem::transmute(address) };
+                // SAFETY: By the requirement of this function.
+                unsafe { function(#(#args),*) }
+            }
+        };
+        (function, slot)
+    }
+}
+
+/// vmlinux or a module: `name: { functions: […], symbols: […], callbacks: <type> }`.
 struct Object {
     name: Ident,
     functions: Vec<Function>,
+    symbols: Vec<Symbol>,
     callbacks: Option<Type>,
 }
 
@@ -219,11 +318,17 @@ impl Parse for Object {
                 bracketed!(list in fields);
                 Punctuated::<Function, Token![,]>::parse_terminated(&list)?
             },
+            symbols => {
+                let list;
+                bracketed!(list in fields);
+                Punctuated::<Symbol, Token![,]>::parse_terminated(&list)?
+            },
             callbacks => fields.parse()?,
         );
         Ok(Self {
             name,
             functions: functions.into_iter().flatten().collect(),
+            symbols: symbols.into_iter().flatten().collect(),
             callbacks,
         })
     }
@@ -244,7 +349,11 @@ impl Object {
                 return Err(twice(
                     function.name.span(),
                     first,
-                    format!("`{}` of `{}` is replaced twice", function.symbol(), self.name),
+                    format!(
+                        "`{}` of `{}` is replaced twice",
+                        function.symbol(),
+                        self.name
+                    ),
                 ));
             }
         }
@@ -497,14 +606,31 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     }
     let object_count = info.objects.len() + 1;
 
+    // Those of vmlinux must be there when the module is initialised.
+    let mut symbols = TokenStream::new();
+    let mut resolved = TokenStream::new();
+    for object in &info.objects {
+        for symbol in &object.symbols {
+            let (function, slot) = symbol.expand(&object.name);
+            symbols.extend(function);
+            if object.is_vmlinux() {
+                let name = symbol.signature.ident.unraw().to_string();
+                resolved.extend(quote! {
+                    // SAFETY: The static is there, defined beside it.
+                    unsafe { #slot.check(#name) }?;
+                });
+            }
+        }
+    }
+
     let states = &info.states;
     let (states_list, states_ptr) = if states.is_empty() {
         (None, quote!(::core::ptr::null_mut()))
     } else {
         let count = states.len() + 1;
-        let elements = states.iter().map(|state| {
-            quote_spanned!(state.span()=> ::kernel::livepatch::declare::state::<#state>())
-        });
+        let elements = states.iter().map(
+            |state| quote_spanned!(state.span()=> ::kernel::livepatch::declare::state::<#state>()),
+        );
         let list = quote! {
             static STATES: Part<[::kernel::bindings::klp_state; #count]> = Part::new([
                 #(#elements,)*
@@ -542,6 +668,8 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         #stateless
 
         #(#shadow)*
+
+        #symbols
 
         /// The module: a patch that is enabled.
         #[doc(hidden)]
@@ -583,7 +711,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
                 ));
 
             static SLOT: ::kernel::livepatch::declare::Slot<#state> =
-                ::kernel::livepatch::declare::Slot::new();
+                ::kernel::livepatch::declare::Slot::empty();
 
             // SAFETY: What is returned is declared here, for this patch alone.
             unsafe impl ::kernel::livepatch::declare::Declared for #state {
@@ -593,6 +721,11 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
 
                 fn patch() -> *mut ::kernel::bindings::klp_patch {
                     PATCH.get()
+                }
+
+                fn check_symbols() -> ::kernel::error::Result {
+                    #resolved
+                    ::core::result::Result::Ok(())
                 }
 
                 fn free_shadow() {

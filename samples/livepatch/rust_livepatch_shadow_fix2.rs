@@ -104,7 +104,11 @@ extern "C" fn live_alloc() -> *mut Dummy {
     let Ok(dummy) = new_dummy() else {
         return core::ptr::null_mut();
     };
-    pr_info!("dummy @ {:p}, expires @ {:x}\n", &*dummy, dummy.jiffies_expire);
+    pr_info!(
+        "dummy @ {:p}, expires @ {:x}\n",
+        &*dummy,
+        dummy.jiffies_expire
+    );
     KBox::into_raw(dummy)
 }
 

@@ -54,7 +54,11 @@ impl State for ConsoleLevel {
     fn take_over(new: i32, old: Old<i32>) -> i32 {
         // What is to come back is the level before the other patch, not what that has made of it.
         let old_level = old.data.unwrap_or(new);
-        pr_info!("taking over version {}, old level {}\n", old.version, old_level);
+        pr_info!(
+            "taking over version {}, old level {}\n",
+            old.version,
+            old_level
+        );
         Self::apply(&old_level);
         old_level
     }

@@ -234,8 +234,7 @@ unsafe extern "C" fn post_unpatch<H: Hooks>(object: *mut bindings::klp_object) {
 }
 
 /// The structure that C wants.
-#[doc(hidden)]
-pub const fn table<H: Hooks>() -> bindings::klp_callbacks {
+pub(super) const fn table<H: Hooks>() -> bindings::klp_callbacks {
     let mut callbacks: bindings::klp_callbacks = pin_init::zeroed();
     let [has_pre_patch, has_post_patch, has_pre_unpatch, has_post_unpatch] = H::HAS;
     if has_pre_patch {

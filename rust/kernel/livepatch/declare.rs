@@ -2,6 +2,13 @@
 
 //! What [`livepatch!`](super::livepatch) expands to. Not for use by hand.
 
+use super::{
+    callbacks::{
+        table,
+        Hooks, //
+    },
+    patch::Patch,
+};
 pub use super::{
     callbacks::{
         NoHooks,
@@ -16,20 +23,22 @@ pub use super::{
         WithStates, //
     },
 };
-use super::{
-    callbacks::{
-        table,
-        Hooks, //
-    },
-    patch::Patch,
-};
 use crate::{
     bindings,
+    error::{
+        code::*,
+        Result, //
+    },
     ffi::{
         c_ulong,
         c_void, //
     },
+    prelude::*,
     str::CStr,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     types::Opaque, //
 };
 
@@ -47,6 +56,9 @@ pub unsafe trait Declared: Sized + 'static {
 
     /// The patch that C knows.
     fn patch() -> *mut bindings::klp_patch;
+
+    /// Looks whether the addresses of all symbols of vmlinux are known.
+    fn check_symbols() -> Result;
 
     /// Frees the shadow variables that only this patch can find.
     fn free_shadow();
@@ -110,4 +122,42 @@ pub const fn patch(
     patch.states = states;
     patch.replace = replace;
     patch
+}
+
+/// The relocation that writes the address of a symbol, as a word.
+pub const RELOC_TYPE: u32 = if cfg!(target_arch = "x86_64") {
+    1 // R_X86_64_64
+} else if cfg!(target_arch = "s390x") {
+    22 // R_390_64
+} else if cfg!(target_arch = "powerpc64") {
+    38 // R_PPC64_ADDR64
+} else if cfg!(target_arch = "aarch64") {
+    257 // R_AARCH64_ABS64
+} else {
+    2 // R_LARCH_64
+};
+
+/// Where the address of a symbol is that is not exported. A livepatch relocation writes it: for
+/// vmlinux before the module is initialised, for a module while it is loaded.
+#[repr(transparent)]
+pub struct Address(Atomic<usize>);
+
+impl Address {
+    /// Returns the address, or 0 if there is none.
+    #[inline]
+    pub fn get(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// Looks whether there is an address.
+    pub fn check(&self, name: &str) -> Result {
+        if self.get() != 0 {
+            return Ok(());
+        }
+        pr_err!(
+            "livepatch: '{}' has no address: give the patch's module to `objtool klp post-link`\n",
+            name
+        );
+        Err(ENOENT)
+    }
 }

@@ -69,7 +69,7 @@ unsafe impl<P: Send + Sync> Sync for Slot<P> {}
 
 impl<P: Patch> Slot<P> {
     /// A place with nothing in it.
-    pub const fn new() -> Self {
+    pub const fn empty() -> Self {
         Self {
             ready: Atomic::new(false),
             state: Opaque::uninit(),
@@ -138,6 +138,7 @@ impl<P: Patch + Declared> Enabled<P> {
     ///
     /// Must be called once, by the initialisation of `module`, which must be the patch's.
     pub unsafe fn new(module: &'static ThisModule) -> Result<Self> {
+        P::check_symbols()?;
         // SAFETY: Called once, by the requirement of this function.
         unsafe { P::slot().init(module) }?;
         // From here on `drop` cleans up.

@@ -273,9 +273,9 @@ variables!(SharedShadow, Handover);
 /// found by the structure's address; nothing is known of the structure itself, so that the patch
 /// has to free the variable when the structure goes.
 ///
-/// Declared by [`livepatch!`](super::livepatch), which sees to it that an id has one type. Variables
-/// that are left when the patch's module is unloaded are freed then: nobody else could. For those
-/// that a later patch is to find there is [`SharedShadow`].
+/// Declared by [`livepatch!`](super::livepatch), which sees to it that an id has one type.
+/// Variables that are left when the patch's module is unloaded are freed then: nobody else could.
+/// For those that a later patch is to find there is [`SharedShadow`].
 ///
 /// Wraps C's `klp_shadow_get()`, `klp_shadow_get_or_alloc()`, `klp_shadow_free()` and
 /// `klp_shadow_free_all()`.

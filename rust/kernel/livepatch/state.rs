@@ -94,8 +94,8 @@ pub struct Old<D> {
 /// - before functions are replaced, [`prepare`](Self::prepare) gets together what is needed;
 /// - when all tasks use the patch, [`apply`](Self::apply) makes the change, or, if the patch
 ///   replaces one that has made it, [`take_over`](Self::take_over) takes it over;
-/// - before tasks begin to leave the patch, [`revert`](Self::revert) undoes it. The data are dropped
-///   when all have.
+/// - before tasks begin to leave the patch, [`revert`](Self::revert) undoes it. The data are
+///   dropped when all have.
 ///
 /// A patch that replaces others must have their states, in the same or a later version; else it is
 /// refused. One that does not replace what is there cannot have a state that is there already.
@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn old_data_are_kept() {
         const STATE: bindings::klp_state = declare::<Sample>();
-        assert_eq!((STATE.id as usize, STATE.version), (5, 3));
+        assert_eq!((STATE.id, STATE.version), (5, 3));
         let old = |data| Old { version: 1, data };
         assert_eq!(Sample::take_over(1, old(Some(9))), 9);
         assert_eq!(Sample::take_over(1, old(None)), 1);

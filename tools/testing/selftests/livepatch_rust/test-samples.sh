@@ -247,3 +247,44 @@ off rust_livepatch_sysrq
 echo 4096 >$sysrq || fail "the kernel has the check"
 echo "$sysrq_before" >$sysrq
 done_with
+
+start "find a sleeping task in a function in Rust"
+if [ -e "$MODS/klpr_rust_sleep.ko" ]; then
+	target
+	load klpr_rust_sleep
+	cat $TARGET/sleep_hard >/dev/null &
+	sleeper=$!
+	wait_until 10 logged_now "klpr_rust_sleep: asleep" || fail "no task sleeps"
+	echo 0 >$LP/klpr_rust_sleep/enabled || fail "it cannot be disabled"
+	sleep 2
+	# Its stack is reliable, and the function is on it.
+	expect $LP/klpr_rust_sleep/transition 1
+	expect /proc/$sleeper/patch_state 1
+	expect /proc/$$/patch_state 0
+	echo 1 >$LP/klpr_rust_sleep/enabled || fail "it cannot be turned round"
+	wait_until 30 settled klpr_rust_sleep || fail "the transition does not end"
+	expect $TARGET/parameters/one 401
+	wait "$sleeper"
+	logged "klpr_rust_sleep: awake"
+	off klpr_rust_sleep
+	no_target
+	done_with
+else
+	skip_case "this kernel has no Rust"
+fi
+
+start "call a function that is not exported"
+UNEXPORTED=$SAMPLES/rust_livepatch_unexported
+if [ -e "$UNEXPORTED.linked.ko" ]; then
+	# As it comes from the linker, it has no address.
+	sample_refused "Unknown symbol in module" rust_livepatch_unexported
+	logged "livepatch: 'uptime_proc_show' has no address: give the patch's module to .objtool klp post-link."
+	insmod "$UNEXPORTED.linked.ko" || fail "the module cannot be loaded"
+	wait_until 60 settled rust_livepatch_unexported || fail "the transition does not end"
+	grep -qxE '[0-9]+\.[0-9]+ [0-9]+\.[0-9]+' /proc/cmdline || fail "/proc/cmdline is $(cat /proc/cmdline)"
+	off rust_livepatch_unexported
+	expect /proc/cmdline "$before"
+	done_with
+else
+	skip_case "this kernel's objtool has no klp post-link"
+fi

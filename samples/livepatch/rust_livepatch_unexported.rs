@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A livepatch that calls a function which the kernel does not export.
+//!
+//! `/proc/cmdline` shows what `/proc/uptime` shows, by a call of `uptime_proc_show()`, a static
+//! function of `fs/proc/uptime.c`.
+//!
+//! The address of the function comes by a livepatch relocation. When the module has been built, one
+//! more step makes it; without that step the module is refused.
+//!
+//! ```text
+//! $ tools/objtool/objtool klp post-link rust_livepatch_unexported.ko
+//! # insmod rust_livepatch_unexported.ko
+//! # cat /proc/cmdline
+//! 12.34 21.43
+//! ```
+
+use kernel::{
+    bindings,
+    livepatch::livepatch,
+    prelude::*, //
+};
+
+livepatch! {
+    name: "rust_livepatch_unexported",
+    authors: ["The Rust livepatch authors"],
+    description: "Livepatch sample in Rust: a function that is not exported",
+    license: "GPL",
+    objects: {
+        vmlinux: {
+            functions: [
+                unsafe extern "C" fn cmdline_proc_show(
+                    seq: *mut bindings::seq_file,
+                    v: *mut c_void,
+                ) -> c_int => show_uptime,
+            ],
+            symbols: [
+                unsafe extern "C" fn uptime_proc_show(
+                    seq: *mut bindings::seq_file,
+                    v: *mut c_void,
+                ) -> c_int,
+            ],
+        },
+    },
+}
+
+/// Takes the place of `cmdline_proc_show()` of `fs/proc/cmdline.c`.
+///
+/// # Safety
+///
+/// As for the function that it replaces: `seq` is a file that this call alone writes to.
+unsafe extern "C" fn show_uptime(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
+    // SAFETY: By the requirement of this function, which is that of the other one, too.
+    unsafe { uptime_proc_show(seq, v) }
+}
