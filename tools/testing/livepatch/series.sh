@@ -10,13 +10,14 @@ out=$KLP_REPO/build/series
 rm -rf "$out"; mkdir -p "$out"
 
 # What goes together, in an order in which each step builds:
-# "subject|files of ours (patterns)|patches|why".
+# "subject|files of ours (patterns, or !patterns of what is left out)|patches|why".
 parts=(
-"rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/*|0001-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
+"rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0001-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
 "livepatch: add a core in Rust|kernel/livepatch/*|0002-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
-"samples: livepatch: add a sample in Rust|samples/*|0003-*|Shows that a module in Rust can be a livepatch."
-"selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations."
-"Documentation: livepatch: describe the core in Rust|Documentation/*||For whoever wants to change it."
+"rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0004-*|A livepatch is declared by a macro and checked when it is compiled."
+"samples: livepatch: add samples in Rust|samples/*|0003-*|Shows what the API for livepatches in Rust is for, and that it works."
+"selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, patches in Rust."
+"Documentation: livepatch: describe the core and patches in Rust|Documentation/*||For whoever wants to change the core, and for authors of patches."
 )
 who=$(cd "$KLP_REPO" && git log -1 --format='%an <%ae>' 2>/dev/null || echo 'livepatch <livepatch@localhost>')
 when=$(cd "$KLP_REPO" && git log -1 --format=%aD 2>/dev/null || date -R)
@@ -24,39 +25,84 @@ when=$(cd "$KLP_REPO" && git log -1 --format=%aD 2>/dev/null || date -R)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 overlay_into "$BASE" "$work/new"
-# Which files each patch of ours touches.
+
+# in_part FILE PATTERNS: whether one of the patterns fits, and none of those of
+# what is left out.
+in_part() {
+	local pattern found=1
+	set -f
+	for pattern in $2; do
+		# shellcheck disable=SC2254
+		case $pattern in
+		!*) case $1 in ${pattern#!}) found=1; break;; esac;;
+		*) case $1 in $pattern) found=0;; esac;;
+		esac
+	done
+	set +f
+	return "$found"
+}
+
+# The tree grows part by part; each patch is what a part changes.
+mkdir "$work/old"
 n=0
 covered=$work/covered; : >"$covered"
 for part in "${parts[@]}"; do
 	n=$((n + 1))
 	IFS='|' read -r subject files patches why <<<"$part"
-	list=$( {
-		overlay_files | while IFS= read -r f; do
-			# shellcheck disable=SC2254
-			case $f in $files) echo "$f";; esac
+	rm -rf "$work/next"
+	cp -a "$work/old" "$work/next"
+	overlay_files | while IFS= read -r f; do
+		in_part "$f" "$files" || continue
+		mkdir -p "$work/next/$(dirname "$f")"
+		cp "$KLP_REPO/$f" "$work/next/$f"
+		printf '%s\n' "$f" >>"$covered"
+	done
+	for p in $patches; do
+		# shellcheck disable=SC2086
+		for p in "$KLP_REPO"/patches/$p; do
+			for f in $(sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$p"); do
+				printf '%s\n' "$f" >>"$covered"
+				[ ! -e "$work/next/$f" ] || continue
+				mkdir -p "$work/old/$(dirname "$f")" "$work/next/$(dirname "$f")"
+				cp "$BASE/$f" "$work/old/$f"
+				cp "$BASE/$f" "$work/next/$f"
+			done
+			patch -d "$work/next" -p1 -F0 -s -f --no-backup-if-mismatch <"$p" || die "$p does not fit after the parts before it" "change the order of parts in $0"
 		done
-		for p in $patches; do
-			# shellcheck disable=SC2086
-			sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$KLP_REPO"/patches/$p
-		done
-	} | LC_ALL=C sort -u)
+	done
 	name=$(printf '%04d-%s' "$n" "$(printf '%s' "$subject" | tr -cs 'A-Za-z0-9' '-' | cut -c1-52)")
 	{
 		printf 'From: %s\nDate: %s\nSubject: [PATCH %d/%d] %s\n\n%s\n---\n' "$who" "$when" "$n" "${#parts[@]}" "$subject" "$why"
-		for f in $list; do
-			if [ -e "$BASE/$f" ]; then
-				diff -u --label "a/$f" --label "b/$f" "$BASE/$f" "$work/new/$f" || :
+		(cd "$work/next" && find . -type f -printf '%P\n') | LC_ALL=C sort | while IFS= read -r f; do
+			if [ -e "$work/old/$f" ]; then
+				cmp -s "$work/old/$f" "$work/next/$f" && continue
+				printf 'diff --git a/%s b/%s\n' "$f" "$f"
+				diff -u --label "a/$f" --label "b/$f" "$work/old/$f" "$work/next/$f" || :
 			else
 				mode=100644; [ ! -x "$KLP_REPO/$f" ] || mode=100755
 				printf 'diff --git a/%s b/%s\nnew file mode %s\n' "$f" "$f" "$mode"
-				diff -u --label /dev/null --label "b/$f" /dev/null "$work/new/$f" || :
+				diff -u --label /dev/null --label "b/$f" /dev/null "$work/next/$f" || :
 			fi
 		done
 		printf -- '-- \n2.0\n'
 	} >"$out/${name%-}.patch"
-	printf '%s\n' "$list" >>"$covered"
+	rm -rf "$work/old"
+	mv "$work/next" "$work/old"
 done
+diff -r "$work/old" "$work/new" >"$work/differs" || die "the parts do not add up: $(head -n 1 "$work/differs")" "change parts in $0"
 missing=$( { overlay_files; cd "$work/new" && find . -type f -printf '%P\n'; } | LC_ALL=C sort -u | grep -vxFf "$covered" || :)
 [ -z "$missing" ] || die "no part of the series has: $missing" "add them to parts in $0"
-say "$n patches in build/series:"
+# Whoever gets them types git am; see that it works.
+need_tool git git
+try() {
+	mkdir "$work/try" && cd "$work/try" && git init -q . || return 1
+	sed -n 's,^+++ b/,,p' "$out"/*.patch | sort -u | while IFS= read -r f; do
+		[ ! -e "$BASE/$f" ] || { mkdir -p "$(dirname "$f")" && cp "$BASE/$f" "$f"; }
+	done
+	local as=(-c user.name=klp -c user.email=klp@localhost)
+	git add -A && git "${as[@]}" commit -qm base && git "${as[@]}" am -q "$out"/*.patch || return 1
+	rm -rf .git && diff -r . "$work/new"
+}
+(try) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "look at the lines above"; }
+say "$n patches in build/series, which git am takes:"
 ls "$out"
