@@ -112,14 +112,14 @@ impl Sections {
                     );
                     return Err(EINVAL);
                 }
-                symbol.st_value = klp::find_symbol(None, &symbol_name, wanted.sympos)? as _;
+                symbol.st_value = klp::find_symbol(None, &symbol_name, wanted.sympos)? as u64;
             } else {
                 let module = kernel::str::CString::try_from_fmt(fmt!(
                     "{}",
                     kernel::str::BStr::from_bytes(wanted.object)
                 ))?;
                 symbol.st_value =
-                    klp::find_symbol(Some(&module), &symbol_name, wanted.sympos)? as _;
+                    klp::find_symbol(Some(&module), &symbol_name, wanted.sympos)? as u64;
             }
         }
         Ok(())

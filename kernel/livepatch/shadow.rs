@@ -361,6 +361,9 @@ mod tests {
 
     const ID: c_ulong = 0x6b6c7074;
 
+    /// # Safety
+    ///
+    /// `data` must have room for a word.
     unsafe extern "C" fn store(
         _obj: *mut c_void,
         data: *mut c_void,
@@ -371,12 +374,18 @@ mod tests {
         0
     }
 
+    /// # Safety
+    ///
+    /// May be called with anything.
     unsafe extern "C" fn refuse(_: *mut c_void, _: *mut c_void, _: *mut c_void) -> c_int {
         ENOSPC.to_errno()
     }
 
     static DESTROYED: AtomicUsize = AtomicUsize::new(0);
 
+    /// # Safety
+    ///
+    /// May be called with anything.
     unsafe extern "C" fn count(_obj: *mut c_void, _data: *mut c_void) {
         DESTROYED.fetch_add(1, Ordering::Relaxed);
     }

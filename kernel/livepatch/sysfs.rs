@@ -82,7 +82,7 @@ const fn attribute(
         _ => 0o444,
     };
     let mut attribute: bindings::kobj_attribute = pin_init::zeroed();
-    attribute.attr.name = name.as_ptr().cast();
+    attribute.attr.name = kernel::str::as_char_ptr_in_const_context(name);
     attribute.attr.mode = mode;
     attribute.__bindgen_anon_1.show = show;
     attribute.__bindgen_anon_2.store = store;
@@ -268,6 +268,9 @@ unsafe fn parse_bool(buf: *const c_char) -> Result<bool> {
     Ok(value)
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of a patch's folder, with a page to write to.
 unsafe extern "C" fn enabled_show(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,
@@ -279,6 +282,9 @@ unsafe extern "C" fn enabled_show(
     unsafe { emit(buf, usize::from(patch.is_enabled())) }
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of a patch's folder, with what was written, nul-terminated.
 unsafe extern "C" fn enabled_store(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,
@@ -314,6 +320,9 @@ fn set_enabled(patch: &Patch, enabled: bool) -> Result {
     registry.disable(unsafe { PatchRef::new(patch) })
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of a patch's folder, with a page to write to.
 unsafe extern "C" fn transition_show(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,
@@ -325,6 +334,9 @@ unsafe extern "C" fn transition_show(
     unsafe { emit(buf, usize::from(transition::is_patch(patch.as_ptr()))) }
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of a patch's folder, with what was written, nul-terminated.
 unsafe extern "C" fn force_store(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,
@@ -348,6 +360,9 @@ fn force(patch: &Patch) -> Result {
     Ok(())
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of a patch's folder, with a page to write to.
 unsafe extern "C" fn replace_show(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,
@@ -359,6 +374,9 @@ unsafe extern "C" fn replace_show(
     unsafe { emit(buf, usize::from(patch.is_replacing())) }
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of a patch's folder, with a page to write to.
 unsafe extern "C" fn stack_order_show(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,
@@ -371,6 +389,9 @@ unsafe extern "C" fn stack_order_show(
     unsafe { emit(buf, order) }
 }
 
+/// # Safety
+///
+/// To be called by sysfs, for a file of an object's folder, with a page to write to.
 unsafe extern "C" fn patched_show(
     kobj: *mut bindings::kobject,
     _attr: *mut bindings::kobj_attribute,

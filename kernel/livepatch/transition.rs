@@ -93,7 +93,7 @@ pub(crate) unsafe fn init() {
 /// Has the work run after `delay` ticks, whatever it was waiting for.
 fn retry_in(delay: usize) {
     // SAFETY: `init` has initialised the work.
-    unsafe { bindings::klp_mod_delayed_work(WORK.0.get(), delay as _) };
+    unsafe { bindings::klp_mod_delayed_work(WORK.0.get(), delay) };
 }
 
 /// # Safety

@@ -49,19 +49,44 @@ impl Object {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// use kernel::{
+///     livepatch::{Callbacks, Object, Patch},
+///     prelude::*,
+///     sync::atomic::{Atomic, Relaxed},
+/// };
+///
+/// /// The patch's own state, the `type` of its `livepatch!`.
+/// struct MyPatch {
+///     objects: Atomic<u32>,
+/// }
+/// # impl Patch for MyPatch {
+/// #     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+/// #         Ok(Self { objects: Atomic::new(0) })
+/// #     }
+/// # }
+///
+/// /// The `callbacks` of an object.
 /// struct Watch;
 ///
 /// #[vtable]
-/// impl livepatch::Callbacks for Watch {
+/// impl Callbacks for Watch {
 ///     type Patch = MyPatch;
 ///
-///     fn pre_patch(patch: &MyPatch, object: &livepatch::Object) -> Result {
-///         patch.objects.add(1, Relaxed);
+///     fn pre_patch(patch: &MyPatch, object: &Object) -> Result {
+///         if patch.objects.load(Relaxed) == 10 {
+///             return Err(EBUSY);
+///         }
 ///         pr_info!("about to patch {}\n", object.name());
 ///         Ok(())
 ///     }
+///
+///     fn post_patch(patch: &MyPatch, _object: &Object) {
+///         patch.objects.add(1, Relaxed);
+///     }
 /// }
+/// # assert!(Watch::HAS_PRE_PATCH && Watch::HAS_POST_PATCH);
+/// # assert!(!Watch::HAS_PRE_UNPATCH && !Watch::HAS_POST_UNPATCH);
 /// ```
 #[vtable]
 pub trait Callbacks {

@@ -30,6 +30,32 @@ use pin_init::PinInit;
 /// It is initialised when the module is loaded, before the patch is enabled, and dropped when the
 /// module is unloaded, when no task uses the patch any more. [`Callbacks`](super::Callbacks) are
 /// given it; functions of the patch find it by [`Access::access`].
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     livepatch::Patch,
+///     new_mutex,
+///     prelude::*,
+///     sync::Mutex, //
+/// };
+///
+/// /// What the patch counts.
+/// #[pin_data]
+/// struct Counts {
+///     #[pin]
+///     by_user: Mutex<KVec<(u32, usize)>>,
+/// }
+///
+/// impl Patch for Counts {
+///     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+///         try_pin_init!(Self {
+///             by_user <- new_mutex!(KVec::with_capacity(16, GFP_KERNEL)?),
+///         })
+///     }
+/// }
+/// ```
 pub trait Patch: Sized + Send + Sync + 'static {
     /// Initialises the state. An error refuses the module.
     ///
@@ -40,6 +66,20 @@ pub trait Patch: Sized + Send + Sync + 'static {
 /// Access to the state of a patch from anywhere in its module.
 ///
 /// Implemented for the `type` that [`livepatch!`](super::livepatch) is given.
+///
+/// # Examples
+///
+/// ```ignore
+/// use kernel::livepatch::Access;
+///
+/// /// Takes the place of a function of the kernel.
+/// extern "C" fn live_function() -> c_int {
+///     if let Some(counts) = Counts::access() {
+///         counts.calls.add(1, Relaxed);
+///     }
+///     0
+/// }
+/// ```
 pub trait Access: Patch + Declared {
     /// Returns the patch's state, or `None` while it is being initialised or dropped.
     ///

@@ -106,26 +106,55 @@ pub struct Old<D> {
 ///
 /// # Examples
 ///
-/// ```ignore
-/// /// Lets all messages through to the console.
-/// struct Loud;
+/// ```
+/// use kernel::{
+///     livepatch::{Old, State},
+///     prelude::*,
+///     sync::atomic::{Atomic, Relaxed},
+/// };
 ///
-/// impl livepatch::State for Loud {
+/// /// Something that others use.
+/// static LIMIT: Atomic<i32> = Atomic::new(7);
+///
+/// /// Raises the limit for as long as the patch is enabled.
+/// struct HigherLimit;
+///
+/// impl State for HigherLimit {
 ///     const ID: usize = 1;
-///     const VERSION: u32 = 1;
-///     /// What the level was before.
+///     const VERSION: u32 = 2;
+///     /// What the limit was before.
 ///     type Data = i32;
 ///
 ///     fn prepare() -> Result<i32> {
-///         Ok(console_level())
+///         Ok(LIMIT.load(Relaxed))
 ///     }
-///     fn apply(_level: &i32) {
-///         set_console_level(15);
+///
+///     fn apply(_before: &i32) {
+///         LIMIT.store(15, Relaxed);
 ///     }
-///     fn revert(level: &i32) {
-///         set_console_level(*level);
+///
+///     fn take_over(new: i32, old: Old<i32>) -> i32 {
+///         if old.version < 2 {
+///             // It was raised less.
+///             LIMIT.store(15, Relaxed);
+///         }
+///         old.data.unwrap_or(new)
+///     }
+///
+///     fn revert(before: &i32) {
+///         LIMIT.store(*before, Relaxed);
 ///     }
 /// }
+///
+/// // What happens when the patch is enabled and disabled:
+/// let before = HigherLimit::prepare()?;
+/// HigherLimit::apply(&before);
+/// assert_eq!(LIMIT.load(Relaxed), 15);
+/// HigherLimit::revert(&before);
+/// assert_eq!(LIMIT.load(Relaxed), 7);
+/// # let old = Old { version: 1, data: Some(3) };
+/// # assert_eq!(HigherLimit::take_over(7, old), 3);
+/// # Ok::<(), Error>(())
 /// ```
 pub trait State: 'static {
     /// What the state is called, in this patch and those that follow. Not 0.
