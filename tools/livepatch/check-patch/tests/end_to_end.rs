@@ -1,0 +1,1054 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Runs the tool on objects that are compiled here: a "kernel" and a "patch", in C for each
+//! architecture, and in Rust. Each kind of difference has to be named, word for word.
+//!
+//! They need clang, lld, pahole, gcc and rustc, as the toolchain root has them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Little and big endian, and three kinds of relocations.
+const TARGETS: &[&str] = &[
+    "x86_64-linux-gnu",
+    "s390x-linux-gnu",
+    "powerpc64le-linux-gnu",
+];
+
+/// The structs of livepatch, in another order than the kernel's: the tool has to read the layout.
+const KLP: &str = "
+typedef _Bool bool;
+#define NULL ((void *)0)
+struct list_head { struct list_head *next, *prev; };
+struct klp_func { struct list_head node; void *new_func; const char *old_name; unsigned long old_sympos; bool patched; };
+struct klp_object { bool patched; struct klp_func *funcs; const char *name; struct list_head node; };
+struct klp_patch { struct list_head list; bool replace; struct klp_object *objs; };
+";
+
+/// A struct that both sides share.
+const SEQ: &str = "struct seq_file { char *buf; unsigned long size; };\n";
+
+fn tool(name: &str) -> String {
+    match name {
+        "clang" => env::var("KLP_CLANG").unwrap_or_else(|_| "clang-22".into()),
+        "lld" => env::var("KLP_LLD").unwrap_or_else(|_| "ld.lld-22".into()),
+        "objcopy" => env::var("KLP_OBJCOPY").unwrap_or_else(|_| "llvm-objcopy-22".into()),
+        other => other.into(),
+    }
+}
+
+fn run(name: &str, args: &[&str], dir: &Path) {
+    let program = tool(name);
+    let output = Command::new(&program)
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap_or_else(|e| panic!("{program} cannot be run: {e}"));
+    assert!(
+        output.status.success(),
+        "{program} {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A folder for one case.
+struct Case {
+    dir: PathBuf,
+    target: &'static str,
+}
+
+impl Case {
+    fn new(name: &str, target: &'static str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{target}"));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).unwrap();
+        Case { dir, target }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.dir.join(name), text).unwrap();
+    }
+
+    /// Compile C to an object; `flags` are added.
+    fn c(&self, name: &str, text: &str, flags: &[&str]) {
+        self.write(&format!("{name}.c"), text);
+        let target = format!("--target={}", self.target);
+        let (source, object) = (format!("{name}.c"), format!("{name}.o"));
+        let mut args = vec![
+            &*target,
+            "-O2",
+            "-ffreestanding",
+            "-fno-pic",
+            "-Wno-everything",
+            "-c",
+            &source,
+            "-o",
+            &object,
+        ];
+        args.extend(flags);
+        run("clang", &args, &self.dir);
+    }
+
+    /// A patch of one function, `target_func` of vmlinux, with its text.
+    fn patch(&self, function: &str) {
+        self.c(
+            "patch",
+            &format!(
+                "{KLP}{SEQ}{function}{}",
+                declare("target_func", "new_func", 0)
+            ),
+            &["-g"],
+        );
+    }
+
+    fn kernel(&self, function: &str) {
+        self.c("kernel", &format!("{SEQ}{function}"), &["-g"]);
+    }
+
+    /// A copy of an object with BTF in place of its DWARF.
+    fn only_btf(&self, object: &str, btf: &str, to: &str) {
+        let section = format!(".BTF={btf}");
+        run(
+            "objcopy",
+            &["-g", "--add-section", &section, object, to],
+            &self.dir,
+        );
+    }
+
+    /// Run the tool: exit status, and what it said.
+    fn check(&self, args: &[&str]) -> (i32, Vec<String>) {
+        let output = Command::new(env!("CARGO_BIN_EXE_klp-check-patch"))
+            .args(args)
+            .current_dir(&self.dir)
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let lines = String::from_utf8_lossy(&text)
+            .lines()
+            .map(String::from)
+            .collect();
+        (output.status.code().unwrap_or(-1), lines)
+    }
+
+    #[track_caller]
+    fn expect(&self, args: &[&str], status: i32, lines: &[&str]) {
+        let (got, said) = self.check(args);
+        let shown = said
+            .iter()
+            .filter(|line| !line.contains(" agree, "))
+            .collect::<Vec<_>>();
+        assert_eq!(shown, lines, "{}", self.dir.display());
+        assert_eq!(got, status, "{said:?}");
+    }
+}
+
+fn declare(old: &str, new: &str, sympos: u64) -> String {
+    declare_in("NULL", old, new, sympos)
+}
+
+fn declare_in(object: &str, old: &str, new: &str, sympos: u64) -> String {
+    format!(
+        "static struct klp_func funcs[] = {{ {{ .old_name = \"{old}\", .new_func = (void *){new}, .old_sympos = {sympos} }}, {{}} }};
+static struct klp_object objs[] = {{ {{ .name = {object}, .funcs = funcs }}, {{}} }};
+static struct klp_patch patch = {{ .objs = objs }};
+extern int klp_enable_patch(struct klp_patch *);
+int init_module(void) {{ return klp_enable_patch(&patch); }}
+"
+    )
+}
+
+const IT: &str = "vmlinux:target_func";
+
+/// Kernel, patch, and what has to be said about them; empty if they agree.
+const CASES: &[(&str, &str, &str, &str)] = &[
+    (
+        "same",
+        "int target_func(struct seq_file *m, void *v) { return m->size; }",
+        "static int new_func(struct seq_file *m, void *v) { return 0; }",
+        "",
+    ),
+    (
+        "typedefs",
+        "typedef unsigned int u32; typedef unsigned long long u64; u32 target_func(u64 a, const char *s) { return a; }",
+        "static unsigned new_func(unsigned long a, const char *s) { return 0; }",
+        "",
+    ),
+    (
+        "count",
+        "int target_func(struct seq_file *m, void *v) { return m->size; }",
+        "static int new_func(struct seq_file *m) { return 0; }",
+        "takes 1 argument here and 2 in the kernel",
+    ),
+    (
+        "size",
+        "int target_func(void *p, long n) { return n; }",
+        "typedef unsigned int u32; static int new_func(void *p, u32 n) { return 0; }",
+        "argument 2 is u32 (4 bytes, unsigned) here and long (8 bytes, signed) in the kernel",
+    ),
+    (
+        "sign",
+        "int target_func(int n) { return n; }",
+        "static int new_func(unsigned int n) { return 0; }",
+        "argument 1 is unsigned int (4 bytes, unsigned) here and int (4 bytes, signed) in the kernel",
+    ),
+    (
+        "struct",
+        "struct file { int x; }; int target_func(struct file *f) { return f->x; }",
+        "static int new_func(struct seq_file *f) { return 0; }",
+        "argument 1 is struct seq_file * here and struct file * in the kernel",
+    ),
+    (
+        "struct-size",
+        "struct file { int x, y; }; int target_func(struct file *f) { return f->x; }",
+        "struct file { int x; }; static int new_func(struct file *f) { return f->x; }",
+        "what argument 1 points to is struct file of 4 bytes here and of 8 bytes in the kernel",
+    ),
+    (
+        "struct-by-value",
+        "struct pair { int x, y; }; int target_func(struct pair f) { return f.x; }",
+        "struct couple { int x, y; }; static int new_func(struct couple f) { return f.x; }",
+        "argument 1 is struct couple (8 bytes) here and struct pair (8 bytes) in the kernel",
+    ),
+    (
+        "return",
+        "void target_func(int n) { }",
+        "static int new_func(int n) { return 0; }",
+        "returns int (4 bytes, signed) here and void in the kernel",
+    ),
+    (
+        "pointer-integer",
+        "int target_func(struct seq_file *m) { return m->size; }",
+        "static int new_func(unsigned long m) { return 0; }",
+        "argument 1 is unsigned long (8 bytes, unsigned) here and struct seq_file * in the kernel",
+    ),
+    (
+        "bool",
+        "int target_func(_Bool b) { return b; }",
+        "static int new_func(unsigned char b) { return 0; }",
+        "argument 1 is unsigned char (1 byte, unsigned) here and _Bool (1 byte) in the kernel",
+    ),
+    (
+        "enum",
+        "enum mode { A, B }; int target_func(enum mode m) { return m; }",
+        "enum other { A, B }; static int new_func(enum other m) { return 0; }",
+        "argument 1 is enum other (4 bytes) here and enum mode (4 bytes) in the kernel",
+    ),
+    (
+        "pointee",
+        "int target_func(unsigned int *p) { return *p; }",
+        "static int new_func(unsigned long *p) { return 0; }",
+        "what argument 1 points to is unsigned long (8 bytes, unsigned) here and unsigned int (4 bytes, unsigned) in the kernel",
+    ),
+    (
+        "double-pointer",
+        "int target_func(struct seq_file **p) { return (*p)->size; }",
+        "static int new_func(struct seq_file *p) { return 0; }",
+        "argument 1 is struct seq_file * here and struct seq_file ** in the kernel",
+    ),
+    (
+        "callback",
+        "int target_func(int (*f)(long)) { return f(1); }",
+        "static int new_func(int (*f)(int)) { return f(1); }",
+        "the function that argument 1 points to: argument 1 is int (4 bytes, signed) here and long (8 bytes, signed) in the kernel",
+    ),
+    (
+        "variadic",
+        "int target_func(const char *f, ...) { return *f; }",
+        "static int new_func(const char *f) { return 0; }",
+        "takes variable arguments in the kernel and not here",
+    ),
+    (
+        "several",
+        "void target_func(int n, long m) { }",
+        "static int new_func(long n, long m) { return 0; }",
+        "argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel; returns int (4 bytes, signed) here and void in the kernel",
+    ),
+];
+
+#[test]
+fn each_difference_is_named() {
+    for target in TARGETS {
+        for (name, kernel, patch, what) in CASES {
+            let case = Case::new(name, target);
+            case.kernel(kernel);
+            case.patch(patch);
+            if what.is_empty() {
+                case.expect(&["patch.o", "kernel.o"], 0, &[&format!("ok {IT}")]);
+            } else {
+                case.expect(
+                    &["patch.o", "kernel.o"],
+                    1,
+                    &[&format!("differs {IT}: {what}")],
+                );
+            }
+        }
+    }
+}
+
+/// The same, with the kernel's BTF in place of its DWARF: in a section, and raw.
+#[test]
+fn btf_tells_the_same() {
+    for target in TARGETS {
+        for (name, kernel, patch, what) in CASES {
+            let case = Case::new(&format!("btf-{name}"), target);
+            case.kernel(kernel);
+            case.patch(patch);
+            run(
+                "pahole",
+                &["--btf_encode_detached=raw", "kernel.o"],
+                &case.dir,
+            );
+            case.only_btf("kernel.o", "raw", "btf.o");
+            let line = if what.is_empty() {
+                format!("ok {IT}")
+            } else {
+                format!("differs {IT}: {what}")
+            };
+            let status = i32::from(!what.is_empty());
+            case.expect(&["patch.o", "btf.o"], status, &[&line]);
+            case.expect(&["patch.o", "raw"], status, &[&line]);
+        }
+    }
+}
+
+#[test]
+fn notes_do_not_fail() {
+    for target in TARGETS {
+        let case = Case::new("notes", target);
+        case.kernel("int target_func(struct seq_file *m, const char *s) { return m->size; }");
+        case.patch("static int new_func(void *m, char *s) { return 0; }");
+        case.expect(
+            &["patch.o", "kernel.o"],
+            0,
+            &[
+                "ok vmlinux:target_func",
+                "note vmlinux:target_func: argument 1 is void * here and struct seq_file * in the kernel: what it points to is not compared",
+                "note vmlinux:target_func: what argument 2 points to is const in the kernel only",
+            ],
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_checked_is_said() {
+    for target in TARGETS {
+        let case = Case::new("unchecked", target);
+        let patch = "static int new_func(void) { return 0; }";
+
+        case.kernel("int another(void) { return 1; }");
+        case.patch(patch);
+        case.expect(
+            &["patch.o", "kernel.o"],
+            2,
+            &["not checked vmlinux:target_func: the kernel has no function of that name"],
+        );
+
+        // The patch has debug information, but not of the replacement.
+        case.c("other", "int new_func(void) { return 0; }", &[]);
+        case.c(
+            "declared",
+            &format!(
+                "{KLP}extern int new_func(void);{}",
+                declare("target_func", "new_func", 0)
+            ),
+            &["-g"],
+        );
+        run(
+            "lld",
+            &["-r", "other.o", "declared.o", "-o", "both.o"],
+            &case.dir,
+        );
+        case.kernel("int target_func(void) { return 1; }");
+        case.expect(
+            &["both.o", "kernel.o"],
+            2,
+            &["not checked vmlinux:target_func: the module has no debug information of the replacement; build it with -g"],
+        );
+        case.expect(
+            &["declared.o", "kernel.o"],
+            2,
+            &["not checked vmlinux:target_func: its replacement new_func is not in this module"],
+        );
+
+        // Nothing has debug information.
+        case.c(
+            "bare",
+            &format!("{KLP}{patch}{}", declare("target_func", "new_func", 0)),
+            &[],
+        );
+        case.expect(
+            &["bare.o", "kernel.o"],
+            2,
+            &["error: bare.o: it has no debug information; build it with CONFIG_DEBUG_INFO_DWARF5=y"],
+        );
+        case.c("bare-kernel", "int target_func(void) { return 1; }", &[]);
+        case.expect(
+            &["patch.o", "bare-kernel.o"],
+            2,
+            &["error: bare-kernel.o: it has no DWARF and no BTF; give one that was built with CONFIG_DEBUG_INFO"],
+        );
+
+        // No livepatch, no module, no file, no ELF.
+        case.expect(
+            &["kernel.o", "kernel.o"],
+            2,
+            &["error: kernel.o: it declares no static klp_patch, klp_object or klp_func; is it a livepatch?"],
+        );
+        case.expect(
+            &["patch.o", "nowhere"],
+            2,
+            &["error: nowhere cannot be read: No such file or directory (os error 2)"],
+        );
+        case.expect(
+            &["patch.o"],
+            2,
+            &["not checked vmlinux:target_func: no file of the kernel is given: VMLINUX=<vmlinux>"],
+        );
+    }
+}
+
+#[test]
+fn sympos_picks() {
+    for target in TARGETS {
+        let case = Case::new("sympos", target);
+        let keep = "extern void keep(void *);";
+        case.c("a", &format!("static __attribute__((noinline)) int dup(int a) {{ return a; }}\n{keep} void use_a(void) {{ keep(dup); }}"), &["-g"]);
+        case.c("b", &format!("static __attribute__((noinline)) int dup(long a) {{ return a + 1; }}\n{keep} void use_b(void) {{ keep(dup); }}"), &["-g"]);
+        run(
+            "lld",
+            &[
+                "-e",
+                "0",
+                "--unresolved-symbols=ignore-all",
+                "a.o",
+                "b.o",
+                "-o",
+                "vmlinux",
+            ],
+            &case.dir,
+        );
+        let patch = |sympos| {
+            let text = "static int new_func(long a) { return 0; }";
+            case.c(
+                "patch",
+                &format!("{KLP}{text}{}", declare("dup", "new_func", sympos)),
+                &["-g"],
+            );
+        };
+        patch(0);
+        case.expect(
+            &["patch.o", "vmlinux"],
+            2,
+            &["not checked vmlinux:dup: there are 2 of that name; its old_sympos must say which"],
+        );
+        patch(1);
+        case.expect(
+            &["patch.o", "vmlinux"],
+            1,
+            &["differs vmlinux:dup,1: argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel"],
+        );
+        patch(2);
+        case.expect(&["patch.o", "vmlinux"], 0, &["ok vmlinux:dup,2"]);
+        patch(3);
+        case.expect(
+            &["patch.o", "vmlinux"],
+            2,
+            &["not checked vmlinux:dup,3: its old_sympos is 3 and there are only 2 of that name"],
+        );
+        // Loose objects have no order.
+        case.expect(
+            &["patch.o", "a.o", "b.o"],
+            2,
+            &["not checked vmlinux:dup,3: there are 2 of that name, of different types; its old_sympos must say which, and the files of the kernel must be one vmlinux"],
+        );
+    }
+}
+
+#[test]
+fn what_the_compiler_has_changed() {
+    let case = Case::new("changed", TARGETS[0]);
+    let kernel =
+        "static __attribute__((noinline)) int target_func(int unused, int *p) { return *p + 1; }
+int one(int *p) { return target_func(1, p) + target_func(7, p + 1); }";
+    case.patch("static int new_func(int unused, int *p) { return 0; }");
+
+    // clang takes away the unused argument and says that it has changed something.
+    case.kernel(kernel);
+    case.expect(
+        &["patch.o", "kernel.o"],
+        2,
+        &["not checked vmlinux:target_func: the compiler has changed its arguments, and does not tell how"],
+    );
+
+    // gcc renames what it has changed.
+    run(
+        "gcc",
+        &["-g", "-O2", "-c", "kernel.c", "-o", "gcc.o"],
+        &case.dir,
+    );
+    case.expect(
+        &["patch.o", "gcc.o"],
+        2,
+        &["not checked vmlinux:target_func: the compiler has made target_func.isra.0 of it, whose arguments may be others"],
+    );
+    case.c(
+        "isra",
+        &format!(
+            "{KLP}static int new_func(int *p) {{ return 0; }}{}",
+            declare("target_func.isra.0", "new_func", 0)
+        ),
+        &["-g"],
+    );
+    case.expect(
+        &["isra.o", "gcc.o"],
+        2,
+        &["not checked vmlinux:target_func.isra.0: the compiler has made it of another function, and does not tell its arguments"],
+    );
+
+    // Nothing is left of it.
+    case.kernel(
+        "static inline __attribute__((always_inline)) int target_func(int a) { return a + 1; }
+int two(int a) { return target_func(a) * target_func(a + 2); }",
+    );
+    case.expect(
+        &["patch.o", "kernel.o"],
+        2,
+        &["not checked vmlinux:target_func: the kernel has it inlined everywhere; there is nothing to replace"],
+    );
+}
+
+/// As the kernel's system calls are: one function with two names.
+#[test]
+fn an_alias_has_the_type_of_its_function() {
+    for target in TARGETS {
+        let case = Case::new("alias", target);
+        case.kernel("long do_it(const struct seq_file *m) { return m->size; } long target_func(const struct seq_file *m) __attribute__((alias(\"do_it\")));");
+        case.patch("static long new_func(const struct seq_file *m) { return 0; }");
+        case.expect(&["patch.o", "kernel.o"], 0, &["ok vmlinux:target_func"]);
+        run(
+            "pahole",
+            &["--btf_encode_detached=raw", "kernel.o"],
+            &case.dir,
+        );
+        case.expect(
+            &["patch.o", "raw"],
+            2,
+            &["not checked vmlinux:target_func: it is not in the kernel's BTF, which leaves out aliases and what the compiler has changed; give a vmlinux with DWARF"],
+        );
+        case.patch("static long new_func(int m) { return 0; }");
+        case.expect(
+            &["patch.o", "kernel.o"],
+            1,
+            &["differs vmlinux:target_func: argument 1 is int (4 bytes, signed) here and const struct seq_file * in the kernel"],
+        );
+    }
+}
+
+#[test]
+fn what_is_filled_in_at_run_time() {
+    for target in TARGETS {
+        let case = Case::new("runtime", target);
+        case.kernel("int target_func(int n) { return n; }");
+        let init = "extern int klp_enable_patch(struct klp_patch *);";
+        case.c("patch", &format!("{KLP}static struct klp_patch patch; {init} int init_module(void) {{ return klp_enable_patch(&patch); }}"), &["-g"]);
+        case.expect(
+            &["patch.o", "kernel.o"],
+            2,
+            &["error: patch.o: what it replaces is filled in at run time, and cannot be seen in the file"],
+        );
+        // Functions without an object: that of one may be any.
+        case.c(
+            "patch",
+            &format!(
+                "{KLP}static int new_func(int n) {{ return 0; }}
+                 struct klp_func funcs[] = {{ {{ .old_name = \"target_func\", .new_func = new_func }}, {{}} }};"
+            ),
+            &["-g"],
+        );
+        case.expect(
+            &["patch.o", "kernel.o"],
+            2,
+            &["not checked ?:target_func: no static klp_object has it, so that its object is not known"],
+        );
+        // Only callbacks: nothing to check.
+        case.c(
+            "patch",
+            &format!(
+                "{KLP}struct klp_func funcs[] = {{ {{}} }}; struct klp_object objs[] = {{ {{ .name = \"m\", .funcs = funcs }}, {{}} }};
+                 struct klp_patch patch = {{ .objs = objs }};"
+            ),
+            &["-g"],
+        );
+        case.expect(&["patch.o", "kernel.o"], 0, &[]);
+        case.expect(&["patch.o"], 0, &[]);
+    }
+}
+
+/// Several objects in one patch, in an array each, and one struct around all of it.
+#[test]
+fn patches_with_several_objects() {
+    for target in TARGETS {
+        let case = Case::new("several-objects", target);
+        case.kernel("int a(int n) { return n; } int b(long n) { return n; }");
+        case.c("m", "int c(char *s) { return *s; }", &["-g"]);
+        case.c(
+            "patch",
+            &format!(
+                "{KLP}static int new_a(int n) {{ return 0; }} static int new_b(int n) {{ return 1; }} static int new_c(char *s) {{ return 2; }}
+                 struct all {{ int first; struct klp_func in_kernel[3], in_m[2]; struct klp_object objs[3]; struct klp_patch patch; }};
+                 static struct all all = {{
+                     .in_kernel = {{ {{ .old_name = \"a\", .new_func = new_a }}, {{ .old_name = \"b\", .new_func = new_b }} }},
+                     .in_m = {{ {{ .old_name = \"c\", .new_func = new_c }} }},
+                     .objs = {{ {{ .funcs = all.in_kernel }}, {{ .name = \"m\", .funcs = all.in_m }} }},
+                     .patch = {{ .objs = all.objs }},
+                 }};
+                 void *use(void) {{ return &all.patch; }}"
+            ),
+            &["-g"],
+        );
+        case.expect(
+            &["patch.o", "kernel.o", "--target", "m.o"],
+            1,
+            &[
+                "ok vmlinux:a",
+                "differs vmlinux:b: argument 1 is int (4 bytes, signed) here and long (8 bytes, signed) in the kernel",
+                "ok m:c",
+            ],
+        );
+        let (_, said) = case.check(&["--list", "patch.o"]);
+        assert_eq!(said, ["vmlinux:a", "vmlinux:b", "m:c"]);
+    }
+}
+
+#[test]
+fn calls_what_it_replaces() {
+    for target in TARGETS {
+        let case = Case::new("calls", target);
+        case.kernel("int target_func(int n) { return n; }");
+        case.patch("extern int target_func(int); static int new_func(int n) { return target_func(n) + 1; }");
+        let calls =
+            "the patch calls what it replaces, which comes back to the replacement without end";
+        case.expect(
+            &["patch.o", "kernel.o"],
+            1,
+            &[&format!("differs {IT}: {calls}")],
+        );
+        // By livepatch's own relocations, too.
+        case.patch(
+            "extern int orig(int) __asm__(\".klp.sym.vmlinux.target_func,0\");
+             static int new_func(int n) { return orig(n) + 1; }",
+        );
+        case.expect(
+            &["patch.o", "kernel.o"],
+            1,
+            &[&format!("differs {IT}: {calls}")],
+        );
+        // To know where it is, is not to call it.
+        case.patch(
+            "extern int target_func(int); int (*where)(int) = target_func;
+             static int new_func(int n) { return 1; }",
+        );
+        case.expect(
+            &["patch.o", "kernel.o"],
+            0,
+            &[
+                "ok vmlinux:target_func",
+                "warning vmlinux:target_func: the patch takes the address of what it replaces; a call of it comes back to the replacement",
+            ],
+        );
+    }
+}
+
+#[test]
+fn functions_of_modules() {
+    for target in TARGETS {
+        let case = Case::new("modules", target);
+        case.kernel("int target_func(long n) { return n; }");
+        case.c(
+            "my-mod",
+            "static __attribute__((used)) int target_func(int n) { return n; }",
+            &["-g"],
+        );
+        case.c(
+            "patch",
+            &format!(
+                "{KLP}extern int target_func(long); static int new_func(int n) {{ return target_func(n) + 1; }}{}",
+                declare_in("\"my_mod\"", "target_func", "new_func", 0)
+            ),
+            &["-g"],
+        );
+        let warning = "warning my_mod:target_func: the patch calls a target_func of another object; if that is the one that it replaces, the call comes back to the replacement without end";
+        case.expect(
+            &["patch.o", "kernel.o", "--target", "my-mod.o"],
+            0,
+            &["ok my_mod:target_func", warning],
+        );
+        case.expect(
+            &["patch.o", "kernel.o"],
+            2,
+            &["not checked my_mod:target_func: no file of this module is given: TARGETS=<my_mod.ko>", warning],
+        );
+
+        // A module that exports it is the one that is called.
+        case.c(
+            "my-mod",
+            "int target_func(int n) { return n; } int __ksymtab_target_func;",
+            &["-g"],
+        );
+        case.expect(
+            &["patch.o", "kernel.o", "--target", "my-mod.o"],
+            1,
+            &["differs my_mod:target_func: the patch calls what it replaces, which comes back to the replacement without end"],
+        );
+    }
+}
+
+/// The BTF of a module builds on that of the kernel.
+#[test]
+fn split_btf() {
+    for target in TARGETS {
+        let case = Case::new("split", target);
+        case.kernel("int in_kernel(struct seq_file *m, long n) { return n; }");
+        case.c(
+            "my-mod",
+            &format!("{SEQ}int target_func(struct seq_file *m, long n) {{ return n; }}"),
+            &["-g"],
+        );
+        run(
+            "pahole",
+            &["--btf_encode_detached=base", "kernel.o"],
+            &case.dir,
+        );
+        run(
+            "pahole",
+            &[
+                "--btf_encode_detached=my_mod",
+                "--btf_base",
+                "base",
+                "my-mod.o",
+            ],
+            &case.dir,
+        );
+        case.only_btf("my-mod.o", "my_mod", "my-mod.ko");
+        case.c(
+            "patch",
+            &format!(
+                "{KLP}{SEQ}static int new_func(struct seq_file *m, int n) {{ return 0; }}{}",
+                declare_in("\"my_mod\"", "target_func", "new_func", 0)
+            ),
+            &["-g"],
+        );
+        let line = "differs my_mod:target_func: argument 2 is int (4 bytes, signed) here and long (8 bytes, signed) in the kernel";
+        for file in ["my-mod.ko", "my_mod"] {
+            case.expect(&["patch.o", "base", "--target", file], 1, &[line]);
+        }
+        case.expect(
+            &["patch.o", "--target", "my-mod.ko"],
+            2,
+            &["not checked my_mod:target_func: its BTF needs that of the kernel: give VMLINUX=<vmlinux or /sys/kernel/btf/vmlinux>"],
+        );
+    }
+}
+
+/// How many damaged copies of a file are tried.
+const ROUNDS: usize = 200;
+
+/// A truncated or damaged file gives an error or a wrong answer, but no panic.
+#[test]
+fn damaged_files() {
+    let case = Case::new("damaged", TARGETS[0]);
+    case.kernel("int target_func(struct seq_file *m, void *v) { return m->size; }");
+    case.patch("static int new_func(struct seq_file *m, void *v) { return 0; }");
+    run(
+        "objcopy",
+        &["--decompress-debug-sections", "patch.o", "plain.o"],
+        &case.dir,
+    );
+    run(
+        "pahole",
+        &["--btf_encode_detached=raw", "kernel.o"],
+        &case.dir,
+    );
+    for file in ["plain.o", "kernel.o", "raw"] {
+        let whole = fs::read(case.dir.join(file)).unwrap();
+        let mut state = 1u64;
+        for round in 0..ROUNDS {
+            let mut bytes = whole.clone();
+            let mut random = || {
+                state = state
+                    .wrapping_mul(6364136223846793005)
+                    .wrapping_add(1442695040888963407);
+                (state >> 33) as usize
+            };
+            if round % 3 == 0 {
+                bytes.truncate(random() % whole.len());
+            } else {
+                for _ in 0..1 + random() % 8 {
+                    let at = random() % bytes.len();
+                    bytes[at] = random() as u8;
+                }
+            }
+            fs::write(case.dir.join("damaged.o"), &bytes).unwrap();
+            let args = if file == "plain.o" {
+                ["damaged.o", "kernel.o"]
+            } else {
+                ["plain.o", "damaged.o"]
+            };
+            let (status, said) = case.check(&args);
+            assert!((0..=2).contains(&status), "{file}, round {round}: {said:?}");
+        }
+    }
+}
+
+/// A patch in Rust, with bindings as bindgen makes them and the wrappers of the kernel crate.
+const RUST: &str = r#"
+#![no_std]
+#![allow(dead_code, non_camel_case_types)]
+use core::{cell::UnsafeCell, ffi::c_void, marker::PhantomPinned, mem::MaybeUninit, ptr::NonNull};
+
+mod bindings {
+    mod bindings_raw {
+        use core::ffi::c_void;
+        #[repr(C)]
+        pub struct list_head { pub next: *mut list_head, pub prev: *mut list_head }
+        #[repr(C)]
+        pub struct klp_func { pub node: list_head, pub new_func: *mut c_void, pub old_name: *const u8, pub old_sympos: usize, pub patched: bool }
+        #[repr(C)]
+        pub struct klp_object { pub patched: bool, pub funcs: *mut klp_func, pub name: *const u8, pub node: list_head }
+        #[repr(C)]
+        pub struct klp_patch { pub list: list_head, pub replace: bool, pub objs: *mut klp_object }
+        #[repr(C)]
+        pub struct seq_file { pub buf: *mut u8, pub size: usize }
+        #[repr(C)]
+        pub struct kref { pub refcount: refcount_t }
+        #[repr(C)]
+        pub struct refcount_t { pub refs: i32 }
+        #[repr(C)]
+        pub struct opaque { _unused: [u8; 0] }
+        pub type mode = u32;
+    }
+    pub use bindings_raw::*;
+}
+
+#[repr(transparent)]
+struct Opaque<T> { value: UnsafeCell<MaybeUninit<T>>, _pin: PhantomPinned }
+#[repr(transparent)]
+struct SeqFile { inner: Opaque<bindings::seq_file> }
+#[repr(transparent)]
+struct Shared<T>(Opaque<T>);
+unsafe impl<T> Sync for Shared<T> {}
+const fn shared<T>(value: T) -> Shared<T> {
+    Shared(Opaque { value: UnsafeCell::new(MaybeUninit::new(value)), _pin: PhantomPinned })
+}
+
+const LIST: bindings::list_head = bindings::list_head { next: core::ptr::null_mut(), prev: core::ptr::null_mut() };
+static FUNCS: Shared<[bindings::klp_func; 2]> = shared([
+    bindings::klp_func { node: LIST, new_func: replacement as *mut c_void, old_name: c"target_func".as_ptr().cast(), old_sympos: 0, patched: false },
+    bindings::klp_func { node: LIST, new_func: core::ptr::null_mut(), old_name: core::ptr::null(), old_sympos: 0, patched: false },
+]);
+static OBJECTS: Shared<[bindings::klp_object; 2]> = shared([
+    bindings::klp_object { patched: false, funcs: (&raw const FUNCS).cast_mut().cast(), name: core::ptr::null(), node: LIST },
+    bindings::klp_object { patched: false, funcs: core::ptr::null_mut(), name: core::ptr::null(), node: LIST },
+]);
+#[used]
+static PATCH: Shared<bindings::klp_patch> = shared(bindings::klp_patch { list: LIST, replace: false, objs: (&raw const OBJECTS).cast_mut().cast() });
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! { loop {} }
+"#;
+
+impl Case {
+    fn rust(&self, text: &str) {
+        self.rust_all(&format!("{RUST}{text}"));
+    }
+
+    fn rust_all(&self, text: &str) {
+        self.write("patch.rs", text);
+        run(
+            "rustc",
+            &[
+                "--edition=2021",
+                "--crate-type=lib",
+                "--emit=obj",
+                "-Cdebuginfo=2",
+                "-Copt-level=2",
+                "-Cpanic=abort",
+                "-Ccodegen-units=1",
+                "-Anonstandard_style",
+                "-Aunused",
+                "patch.rs",
+                "-o",
+                "patch.o",
+            ],
+            &self.dir,
+        );
+    }
+}
+
+/// Kernel in C, patch in Rust, and what has to be said.
+const RUST_CASES: &[(&str, &str, &str, &str)] = &[
+    (
+        "same",
+        "int target_func(struct seq_file *m, void *v) { return m->size; }",
+        "extern \"C\" fn replacement(m: *mut bindings::seq_file, _: *mut c_void) -> i32 { 0 }",
+        "",
+    ),
+    (
+        "wrappers",
+        "int target_func(struct seq_file *a, struct seq_file *b, struct seq_file *c, struct seq_file *d, unsigned int *e) { return a->size; }",
+        "extern \"C\" fn replacement(a: &SeqFile, b: Option<&SeqFile>, c: NonNull<SeqFile>, d: Option<NonNull<bindings::seq_file>>, e: &UnsafeCell<u32>) -> i32 { 0 }",
+        "",
+    ),
+    (
+        "bindgen",
+        "enum mode { A, B }; struct opaque { int x; }; typedef struct { int refs; } refcount_t;
+         unsigned long target_func(enum mode m, struct opaque *o, refcount_t *r, char *s, _Bool b, long l) { return o->x; }",
+        "extern \"C\" fn replacement(m: bindings::mode, o: *mut bindings::opaque, r: *mut bindings::refcount_t, s: *mut u8, b: bool, l: isize) -> usize { 0 }",
+        "",
+    ),
+    (
+        "callback",
+        "void target_func(int (*f)(struct seq_file *, void *)) { f(0, 0); }",
+        "extern \"C\" fn replacement(f: Option<unsafe extern \"C\" fn(*mut bindings::seq_file, *mut c_void) -> i32>) {}",
+        "",
+    ),
+    (
+        "count",
+        "int target_func(struct seq_file *m, void *v) { return m->size; }",
+        "extern \"C\" fn replacement(m: *mut bindings::seq_file) -> i32 { 0 }",
+        "takes 1 argument here and 2 in the kernel",
+    ),
+    (
+        "size",
+        "int target_func(int a, long n) { return n; }",
+        "extern \"C\" fn replacement(a: i32, n: u32) -> i32 { 0 }",
+        "argument 2 is u32 (4 bytes, unsigned) here and long (8 bytes, signed) in the kernel",
+    ),
+    (
+        "struct",
+        "struct file { int x; }; int target_func(struct file *f) { return f->x; }",
+        "extern \"C\" fn replacement(m: *mut bindings::seq_file) -> i32 { 0 }",
+        "argument 1 is *mut patch::bindings::seq_file here and struct file * in the kernel",
+    ),
+    (
+        "inner-struct",
+        "typedef struct { int refs; } refcount_t; int target_func(refcount_t *r) { return r->refs; }",
+        "extern \"C\" fn replacement(r: *mut bindings::kref) -> i32 { 0 }",
+        "argument 1 is *mut patch::bindings::kref here and refcount_t * in the kernel",
+    ),
+    (
+        "wrapper-of-another",
+        "struct file { int x; }; int target_func(struct file *f) { return f->x; }",
+        "extern \"C\" fn replacement(m: &SeqFile) -> i32 { 0 }",
+        "argument 1 is &patch::SeqFile here and struct file * in the kernel",
+    ),
+    (
+        "pointer",
+        "int target_func(unsigned long a) { return a; }",
+        "extern \"C\" fn replacement(m: *mut bindings::seq_file) -> i32 { 0 }",
+        "argument 1 is *mut patch::bindings::seq_file here and unsigned long (8 bytes, unsigned) in the kernel",
+    ),
+    (
+        "return",
+        "void target_func(void) { }",
+        "extern \"C\" fn replacement() -> i32 { 0 }",
+        "returns i32 (4 bytes, signed) here and void in the kernel",
+    ),
+    (
+        "struct-size",
+        "struct opaque { int x; }; int target_func(struct opaque *o) { return o->x; }",
+        "#[repr(C)] struct opaque { x: u64 } extern \"C\" fn replacement(o: *mut opaque) -> i32 { 0 }",
+        "what argument 1 points to is struct opaque of 8 bytes here and of 4 bytes in the kernel",
+    ),
+    (
+        "abi",
+        "int target_func(int a) { return a; }",
+        "fn replacement(a: i32) -> i32 { 0 } #[used] static TYPE: fn(i32) -> i32 = replacement;",
+        "has the ABI \"Rust\" here and \"C\" in the kernel",
+    ),
+    (
+        "declared",
+        "int target_func(int a, long b) { return a; }",
+        "extern \"C\" fn replacement(a: i32, _b: u64) -> i32 { 0 } #[used] static TYPE: extern \"C\" fn(i32, u64) -> i32 = replacement;",
+        "argument 2 is u64 (8 bytes, unsigned) here and long (8 bytes, signed) in the kernel",
+    ),
+];
+
+#[test]
+fn patches_in_rust() {
+    for (name, kernel, patch, what) in RUST_CASES {
+        // What rustc compiles for: the machine that this runs on.
+        let case = Case::new(&format!("rust-{name}"), TARGETS[0]);
+        case.kernel(kernel);
+        case.rust(patch);
+        if what.is_empty() {
+            case.expect(&["patch.o", "kernel.o"], 0, &[&format!("ok {IT}")]);
+        } else {
+            case.expect(
+                &["patch.o", "kernel.o"],
+                1,
+                &[&format!("differs {IT}: {what}")],
+            );
+        }
+    }
+}
+
+/// Replacements with the same code may be merged by the compiler. Typed statics still tell their
+/// types.
+#[test]
+fn merged_replacements_have_their_declared_types() {
+    let case = Case::new("rust-merged", TARGETS[0]);
+    case.kernel(
+        "int target_func(unsigned int a) { return a; } int another(char *s) { return *s; }",
+    );
+    let first = "new_func: replacement as *mut c_void, old_name: c\"target_func\"";
+    assert!(RUST.contains(first));
+    let two = RUST.replace("[bindings::klp_func; 2]", "[bindings::klp_func; 3]").replace(
+        "    bindings::klp_func { node: LIST, new_func: core::ptr::null_mut()",
+        "    bindings::klp_func { node: LIST, new_func: replacement as *mut c_void, old_name: c\"another\".as_ptr().cast(), old_sympos: 0, patched: false },
+    bindings::klp_func { node: LIST, new_func: core::ptr::null_mut()",
+    );
+    let replacement = "extern \"C\" fn replacement(_: u32) -> i32 { 0 }\n";
+    let statics = "#[used] static TYPE_target_func: extern \"C\" fn(u32) -> i32 = replacement;
+        #[used] static TYPE_another: extern \"C\" fn(*mut u8) -> i32 = unsafe {
+            core::mem::transmute::<extern \"C\" fn(u32) -> i32, extern \"C\" fn(*mut u8) -> i32>(replacement)
+        };";
+    case.rust_all(&format!("{two}{replacement}{statics}"));
+    case.expect(
+        &["patch.o", "kernel.o"],
+        0,
+        &["ok vmlinux:target_func", "ok vmlinux:another"],
+    );
+    // Without them, the type is that of the function which is left.
+    case.rust_all(&format!("{two}{replacement}"));
+    case.expect(
+        &["patch.o", "kernel.o"],
+        1,
+        &[
+            "ok vmlinux:target_func",
+            "differs vmlinux:another: argument 1 is u32 (4 bytes, unsigned) here and char * in the kernel",
+        ],
+    );
+}
+
+#[test]
+fn made_by_klp_build() {
+    let case = Case::new("klp-build", TARGETS[0]);
+    case.kernel("int target_func(int n) { return n; }");
+    case.c(
+        "patch",
+        &format!(
+            "{KLP}static struct klp_patch *patch; void *use(void) {{ return &patch; }}
+             __attribute__((section(\".init.klp_objects\"))) long objects[4] = {{ 1 }};"
+        ),
+        &["-g"],
+    );
+    case.expect(
+        &["patch.o", "kernel.o"],
+        2,
+        &["error: patch.o: it was made by klp-build, out of the kernel's own source; there are no declared types to check"],
+    );
+}
