@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Build a kernel with its modules, samples and test modules:
-#   build.sh ARCH CORE CONFIG
+# Build a kernel with its modules, samples and test modules, or only some
+# targets of its make:
+#   build.sh ARCH CORE CONFIG [TARGET...]
 . "$(dirname "$0")/lib.sh"
 
 # In a command that is tested, set -e has no effect: each step says so itself.
 arch=$1 core=$2 config=$3
+shift 3
 name=$(build_name "$arch" "$core" "$config")
 out=$KLP_CACHE/build/$name
 mkdir -p "$out"
@@ -70,7 +72,11 @@ need_root
 "$KLP_TOOLS/tree.sh"
 build_all() {
 	step "Configuring $name" configure || die "the kernel cannot be configured" "look at the lines above"
+	if [ $# != 0 ]; then
+		step "Building $* of $name" kmake "$name" "$@" || die "$* of $name cannot be built" "look at the lines above"
+		return
+	fi
 	step "Building $name" build || die "the kernel does not build" "look at the lines above"
 	step "Building the tests' modules for $name" build_tests || die "the test modules do not build" "look at the lines above"
 }
-with_lock "build-$name" build_all
+with_lock "build-$name" build_all "$@"
