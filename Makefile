@@ -8,9 +8,12 @@ export CONFIG ?= default
 export SUITE ?= upstream ours kunit host
 export TOOLCHAIN ?= llvm
 export LINUX
+export MOD
+export VMLINUX
+export TARGETS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test kernel modules shell apply series check clean distclean
+.PHONY: help demo test kernel modules shell apply series check check-patch clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
@@ -21,6 +24,7 @@ help:
 	@echo '  make modules    the same: with its modules, samples and test modules'
 	@echo '  make shell      an interactive VM with the patches at hand'
 	@echo '  make check      format, lints, documentation, what the hot paths may call'
+	@echo '  make check-patch MOD=<patch.ko> VMLINUX=<vmlinux>    compare the types of a patch with a kernel'"'"'s'
 	@echo '  make apply LINUX=<tree>    put our files and edits into a 7.3 tree of your own'
 	@echo '  make series     write them as a numbered patch series to build/series'
 	@echo '  make clean      remove the builds; make distclean: the whole cache'
@@ -28,7 +32,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test shell check:
+demo test shell check check-patch:
 	@$(T)/$@.sh
 
 kernel modules:

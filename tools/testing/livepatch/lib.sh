@@ -161,6 +161,42 @@ kmake() {
 		CCACHE_DIR=/klp/ccache "$@"
 }
 
+# The tool of `make check-patch`, a crate of its own. What cargo fetches and
+# builds is kept in the cache, so that the network is needed once.
+CHECK_PATCH=tools/livepatch/check-patch
+
+check_patch_key() {
+	(
+		root_key
+		cd "$KLP_REPO/$CHECK_PATCH"
+		find Cargo.toml Cargo.lock src -type f | LC_ALL=C sort | xargs sha256sum
+	) | sha256sum | cut -c1-12
+}
+
+# check_patch_tool: the path of the tool as it is for this clone.
+check_patch_tool() { printf '%s' "$KLP_CACHE/check-patch/klp-check-patch-$(check_patch_key)"; }
+
+# check_patch_cargo ARGUMENTS...: run cargo on the crate, without the network if
+# that is possible. The tool is linked statically: it runs outside of the root.
+check_patch_cargo() {
+	enter CARGO_HOME=/klp/cargo CARGO_TARGET_DIR=/klp/check-patch/target \
+		RUSTFLAGS='-C target-feature=+crt-static' \
+		KLP_CLANG="clang-$LLVM_VERSION" KLP_LLD="ld.lld-$LLVM_VERSION" KLP_OBJCOPY="llvm-objcopy-$LLVM_VERSION" \
+		sh -c '
+			set -e
+			mkdir -p "$CARGO_HOME"
+			for f in config config.toml; do
+				[ ! -f "$HOME/.cargo/$f" ] || cp "$HOME/.cargo/$f" "$CARGO_HOME/"
+			done
+			cd "/clone/$1"; shift
+			cargo fetch --quiet --locked --offline 2>/dev/null || cargo fetch --locked
+			# Said explicitly, so that macros, which rustc loads, are not linked statically.
+			CARGO_BUILD_TARGET=$(rustc -vV | sed -n "s/^host: //p"); export CARGO_BUILD_TARGET
+			sub=$1; shift
+			exec cargo "$sub" --locked --offline "$@"
+		' cargo "$CHECK_PATCH" "$@"
+}
+
 # check_options: refuse what we do not know, before anything is done.
 check_options() {
 	local s

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Compare the functions of a livepatch with those of the kernel that it is for:
+#   make check-patch MOD=<patch.ko> VMLINUX=<files> TARGETS=<modules>
+# Without VMLINUX, MOD is a module of this repository or of the base kernel's
+# livepatch tests; what is needed of the kernel is built with debug information,
+# object by object. The exit status is that of the tool: 0 if all agree, 1 if
+# something differs, 2 if something could not be checked, whatever the reason.
+. "$(dirname "$0")/lib.sh"
+
+again="type: make check-patch MOD=<patch.ko> VMLINUX=<vmlinux with debug information, or /sys/kernel/btf/vmlinux>"
+die() { printf 'error: %s%s\n' "$1" "${2:+; $2}" >&2; exit 2; }
+[ -n "${MOD:-}" ] || die "MOD is missing" "$again"
+KLP_GOAL="check-patch MOD=$MOD${VMLINUX:+ VMLINUX=\"$VMLINUX\"}${TARGETS:+ TARGETS=\"$TARGETS\"}"
+
+# script NAME ARGUMENTS...: another script, which has said what is wrong if it fails.
+script() { "$KLP_TOOLS/$1" "${@:2}" || exit 2; }
+
+build_tool() {
+	check_patch_cargo build || return 1
+	cp "$KLP_CACHE/check-patch/target/"*/debug/klp-check-patch "$tool.new" || return 1
+	mv "$tool.new" "$tool"
+}
+
+make_tool() {
+	[ ! -x "$tool" ] || return 0
+	mkdir -p "$KLP_CACHE/check-patch"
+	step "Building check-patch" build_tool || die "check-patch cannot be built" "check the network, then run the same command again"
+}
+
+tool=$(check_patch_tool)
+if [ ! -x "$tool" ]; then
+	need_root
+	script setup.sh
+	with_lock check-patch make_tool || exit 2
+fi
+
+if [ -n "${VMLINUX:-}" ]; then
+	args=()
+	for f in $MOD $VMLINUX ${TARGETS:-}; do
+		[ -e "$f" ] || die "$f does not exist" "$again"
+	done
+	for f in ${TARGETS:-}; do args+=(--target "$f"); done
+	# shellcheck disable=SC2086
+	exec "$tool" "$MOD" $VMLINUX "${args[@]}"
+fi
+
+# From here on: a module that we build.
+CONFIG=default
+check_options
+need_root
+script setup.sh
+script tree.sh
+kernel=$(build_name "$ARCH" "$CORE" default)
+debug=$(build_name "$ARCH" "$CORE" debuginfo)
+out=$KLP_CACHE/build/$debug
+
+# source_of NAME: the folder and the name of a module, as "FOLDER NAME".
+source_of() {
+	local d n
+	for d in samples/livepatch tools/testing/selftests/livepatch_rust/test_modules tools/testing/selftests/livepatch/test_modules; do
+		for n in "$1" "${1//_/-}" "${1//-/_}"; do
+			if [ -e "$TREE/$d/$n.c" ] || [ -e "$TREE/$d/$n.rs" ] || [ -e "$TREE/$d/${n}_main.c" ]; then
+				printf '%s %s' "$d" "$n"
+				return 0
+			fi
+		done
+	done
+	return 1
+}
+
+# A folder of test modules is built out of tree, as the tests do it.
+build_out_of_tree() { # FOLDER OBJECT...
+	local folder=$1; shift
+	mkdir -p "$out/$folder"
+	enter rsync -a --checksum "/klp/$(basename "$TREE")/$folder/" "/klp/build/$debug/$folder/" || return 1
+	kmake "$debug" M="/klp/build/$debug/$folder" "$@"
+}
+
+build_object() { # FOLDER NAME
+	case $1 in
+	samples/*) script build.sh "$ARCH" "$CORE" debuginfo "$1/$2.o";;
+	*) step "Building $2.o of $debug" build_out_of_tree "$1" "$2.o" || die "$2.o cannot be built" "look at the lines above";;
+	esac
+}
+
+name=$(basename "$MOD"); name=${name%.ko}; name=${name%.o}; name=${name%.rs}; name=${name%.c}
+place=$(source_of "$name") || die "MOD=$MOD is no module of this repository and VMLINUX is missing" "$again"
+script build.sh "$ARCH" "$CORE" debuginfo prepare
+# shellcheck disable=SC2086
+build_object $place
+mod=$out/${place% *}/${place#* }.o
+list=$("$tool" --list "$mod")
+
+# The objects that the functions come from, by the names that a built kernel has.
+mapfile -t functions < <(sed -n 's/^vmlinux:\([^,]*\).*/\1/p' <<<"$list" | sort -u)
+vmlinux=() targets=()
+if [ "${#functions[@]}" != 0 ]; then
+	[ -e "$KLP_CACHE/build/$kernel/vmlinux.a" ] || script build.sh "$ARCH" "$CORE" default
+	for f in "${functions[@]}"; do
+		found=$(enter "llvm-nm-$LLVM_VERSION" -A --defined-only "/klp/build/$kernel/vmlinux.a" 2>/dev/null |
+			awk -v f="$f" '$NF == f && $(NF - 1) ~ /^[tTwW]$/ { split($1, p, ":"); print p[2] }' | sort -u)
+		[ -n "$found" ] || die "the kernel has no function $f, or has it only inlined" "check the name in $place"
+		mapfile -t -O "${#vmlinux[@]}" vmlinux <<<"$found"
+	done
+	mapfile -t vmlinux < <(printf '%s\n' "${vmlinux[@]}" | sort -u)
+	script build.sh "$ARCH" "$CORE" debuginfo "${vmlinux[@]}"
+fi
+for f in $(sed -n 's/^\([^:?]*\):.*/\1/p' <<<"$list" | grep -vx vmlinux | sort -u); do
+	if place=$(source_of "$f"); then
+		# shellcheck disable=SC2086
+		build_object $place
+		targets+=(--target "$out/${place% *}/${place#* }.o")
+	fi
+done
+exec "$tool" "$mod" "${vmlinux[@]/#/$out/}" "${targets[@]}"
