@@ -101,7 +101,16 @@ check_shell() {
 	done
 }
 
+# The tool of `make check-patch` is no part of a kernel tree, and has cargo for this.
+check_patch_lint() {
+	local said
+	said=$(enter sh -c "cd /clone/$CHECK_PATCH && rustfmt --check --edition 2021 \
+		--config-path /klp/$(basename "$TREE")/.rustfmt.toml src/main.rs tests/end_to_end.rs" 2>&1) || printf '%s\n' "$said"
+	said=$(check_patch_cargo clippy --quiet --all-targets -- -D warnings 2>&1) || printf '%s\n' "$said"
+}
+
 result "rustfmt" "$(check_format)"
+result "rustfmt and clippy of check-patch" "$(check_patch_lint)"
 result "unsafe with its SAFETY" "$(check_unsafe)"
 result "checkpatch --strict" "$(check_patch_files)"
 result "shell syntax" "$(check_shell)"

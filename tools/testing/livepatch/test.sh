@@ -114,6 +114,9 @@ host_tests() {
 	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/decisions /clone/kernel/livepatch/decisions.rs && /klp/run/decisions"
 }
 
+# The tool of `make check-patch`, on objects that the tests compile.
+check_patch_tests() { check_patch_cargo test --no-fail-fast; }
+
 # splat_tests: what guest_splats finds, and what it lets pass.
 splat_tests() {
 	local trace='Call Trace:\n <TASK>\n f+0x1/0x2\n </TASK>' text wanted found good=0 bad=0
@@ -165,6 +168,7 @@ suite_host() {
 	host_part decisions host_tests
 	host_part splats splat_tests
 	host_part compile-fail compile_fail
+	host_part check-patch check_patch_tests
 }
 
 need_root
