@@ -33,6 +33,7 @@ use syn::{
     Ident,
     LitBool,
     LitInt,
+    LitStr,
     Meta,
     Path,
     Result,
@@ -58,39 +59,106 @@ enum Original {
     Known(Path),
 }
 
+/// A name of the kernel's. It need not be one of Rust, as `8021q` and `work.isra.0` are not.
+struct Name {
+    text: String,
+    span: Span,
+}
+
+impl From<&Ident> for Name {
+    fn from(ident: &Ident) -> Self {
+        Self {
+            text: ident.unraw().to_string(),
+            span: ident.span(),
+        }
+    }
+}
+
+impl From<&LitStr> for Name {
+    fn from(literal: &LitStr) -> Self {
+        Self {
+            text: literal.value(),
+            span: literal.span(),
+        }
+    }
+}
+
+impl Name {
+    /// A nul-terminated string.
+    fn c_string(&self) -> Result<Literal> {
+        let text = CString::new(self.text.as_str())
+            .map_err(|_| Error::new(self.span, "a name must not have a nul in it"))?;
+        let mut literal = Literal::c_string(&text);
+        literal.set_span(self.span);
+        Ok(literal)
+    }
+
+    /// The name as a part of an identifier.
+    fn ident_part(&self) -> String {
+        self.text
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect()
+    }
+}
+
 /// A replaced function: `#[sympos(2)] <original> => <replacement>`.
 struct Function {
     original: Original,
-    name: Ident,
-    sympos: Option<LitInt>,
+    name: Name,
+    sympos: u64,
     replacement: Path,
 }
 
-/// Parses the attributes of a replaced function, of which there can be one: `#[sympos(<number>)]`.
-fn parse_sympos(attrs: &[Attribute]) -> Result<Option<LitInt>> {
-    let mut sympos = None;
-    for attr in attrs {
-        let list = match &attr.meta {
-            Meta::List(list) if list.path.is_ident("sympos") => list,
-            _ => {
-                return Err(Error::new_spanned(
-                    attr,
-                    "unknown attribute: a replaced function may have `#[sympos(<number>)]`",
-                ))
+/// What the attributes of a function say of its symbol.
+#[derive(Default)]
+struct SymbolAttributes {
+    /// Which of the symbols of that name, from 1; 0 if there is just one.
+    sympos: Option<u64>,
+    /// The name, where it is not that of the function's declaration.
+    symbol: Option<LitStr>,
+}
+
+impl Parse for SymbolAttributes {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut this = Self::default();
+        for attr in input.call(Attribute::parse_outer)? {
+            let twice = match &attr.meta {
+                Meta::List(list) if list.path.is_ident("sympos") => {
+                    let number: LitInt = list.parse_args()?;
+                    let sympos = number.base10_parse()?;
+                    if sympos == 0 {
+                        return Err(Error::new_spanned(
+                            number,
+                            "`sympos` counts from 1; leave it out where the name is unique",
+                        ));
+                    }
+                    this.sympos.replace(sympos).is_some()
+                }
+                Meta::List(list) if list.path.is_ident("symbol") => {
+                    this.symbol.replace(list.parse_args()?).is_some()
+                }
+                _ => {
+                    return Err(Error::new_spanned(
+                        attr,
+                        "unknown attribute: a function may have `#[sympos(<number>)]` and \
+                        `#[symbol(\"<name>\")]`",
+                    ))
+                }
+            };
+            if twice {
+                return Err(Error::new_spanned(attr, "this is given twice"));
             }
-        };
-        let number: LitInt = list.parse_args()?;
-        if number.base10_parse::<u64>()? == 0 {
-            return Err(Error::new_spanned(
-                number,
-                "`sympos` counts from 1; leave it out where the name is unique",
-            ));
         }
-        if sympos.replace(number).is_some() {
-            return Err(Error::new_spanned(attr, "`sympos` is given twice"));
-        }
+        Ok(this)
     }
-    Ok(sympos)
+}
+
+impl SymbolAttributes {
+    /// The name of the symbol of a function that is declared as `ident`.
+    fn name(&self, ident: &Ident) -> Name {
+        self.symbol.as_ref().map_or(ident.into(), Name::from)
+    }
 }
 
 /// Refuses what no function of the kernel is.
@@ -126,24 +194,31 @@ fn check_signature(sig: &Signature) -> Result<()> {
     Ok(())
 }
 
+/// The types of the arguments.
+fn argument_types(sig: &Signature) -> impl Iterator<Item = &Type> {
+    sig.inputs.iter().filter_map(|arg| match arg {
+        FnArg::Typed(arg) => Some(&*arg.ty),
+        FnArg::Receiver(_) => None,
+    })
+}
+
 impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let attrs = input.call(Attribute::parse_outer)?;
-        let sympos = parse_sympos(&attrs)?;
+        let attributes: SymbolAttributes = input.parse()?;
 
         let is_signature =
             input.peek(Token![unsafe]) || input.peek(Token![extern]) || input.peek(Token![fn]);
         let (original, name) = if is_signature {
             let sig: Signature = input.parse()?;
             check_signature(&sig)?;
-            let name = sig.ident.clone();
+            let name = attributes.name(&sig.ident);
             (Original::Declared(Box::new(sig)), name)
         } else {
             let path = input.call(Path::parse_mod_style)?;
             let Some(last) = path.segments.last() else {
                 return Err(input.error("expected the function that is replaced"));
             };
-            let name = last.ident.clone();
+            let name = attributes.name(&last.ident);
             (Original::Known(path), name)
         };
 
@@ -151,27 +226,17 @@ impl Parse for Function {
         Ok(Self {
             original,
             name,
-            sympos,
+            sympos: attributes.sympos.unwrap_or(0),
             replacement: input.parse()?,
         })
     }
 }
 
 impl Function {
-    /// The name in the kernel's symbol table.
-    fn symbol(&self) -> String {
-        self.name.unraw().to_string()
-    }
-
-    /// Which of the functions of that name, from 1; 0 if there is just one.
-    fn sympos(&self) -> Result<u64> {
-        self.sympos.as_ref().map_or(Ok(0), LitInt::base10_parse)
-    }
-
     /// Expands to a `klp_func`, and to a check that the types agree.
     fn expand(&self) -> Result<TokenStream> {
-        let symbol = c_string(&self.symbol(), self.name.span())?;
-        let sympos = self.sympos()?;
+        let symbol = self.name.c_string()?;
+        let sympos = self.sympos;
         let replacement = &self.replacement;
 
         // Where they do not, that is reported at the replacement.
@@ -180,12 +245,15 @@ impl Function {
                 let Signature {
                     unsafety, output, ..
                 } = &**sig;
-                let types = sig.inputs.iter().filter_map(|arg| match arg {
-                    FnArg::Typed(arg) => Some(&arg.ty),
-                    FnArg::Receiver(_) => None,
-                });
+                let types: Vec<_> = argument_types(sig).collect();
+                // The static is there for those who read the debug information, which has no ABI
+                // for functions, and one type for those that are the same code.
+                let typed = format_ident!("TYPE_{}", self.name.ident_part());
                 quote_spanned! {replacement.span()=> {
                     const REPLACEMENT: #unsafety extern "C" fn(#(#types),*) #output = #replacement;
+                    #[allow(non_upper_case_globals)]
+                    #[used(compiler)]
+                    static #typed: #unsafety extern "C" fn(#(#types),*) #output = REPLACEMENT;
                     REPLACEMENT as *mut ::kernel::ffi::c_void
                 }}
             }
@@ -201,15 +269,15 @@ impl Function {
 
 /// A function that is not exported: `#[sympos(2)] unsafe extern "C" fn name(…) -> …`.
 struct Symbol {
-    sympos: Option<LitInt>,
+    name: Name,
+    sympos: u64,
     visibility: Visibility,
     signature: Signature,
 }
 
 impl Parse for Symbol {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let attrs = input.call(Attribute::parse_outer)?;
-        let sympos = parse_sympos(&attrs)?;
+        let attributes: SymbolAttributes = input.parse()?;
         let visibility = input.parse()?;
         let signature: Signature = input.parse()?;
         check_signature(&signature)?;
@@ -220,7 +288,8 @@ impl Parse for Symbol {
             ));
         }
         Ok(Self {
-            sympos,
+            name: attributes.name(&signature.ident),
+            sympos: attributes.sympos.unwrap_or(0),
             visibility,
             signature,
         })
@@ -234,15 +303,16 @@ impl Symbol {
     /// The address comes by a livepatch relocation. Linkers do not know these; therefore it is
     /// described in a section from which `objtool klp post-link` makes it in the end. The symbol is
     /// weak so that the module can be linked until then.
-    fn expand(&self, object: &Ident) -> (TokenStream, Ident) {
+    fn expand(&self, object: &Name) -> (TokenStream, Ident) {
         let name = &self.signature.ident;
-        let object = object.unraw();
-        let slot = format_ident!("__livepatch_{}_{}", object, name.unraw());
-        let symbol = format!(
-            ".klp.sym.{object}.{},{}",
-            name.unraw(),
-            self.sympos.as_ref().map_or("0", LitInt::base10_digits)
+        let slot = format_ident!(
+            "__livepatch_{}_{}_{}",
+            object.ident_part(),
+            self.name.ident_part(),
+            self.sympos
         );
+        let object = &object.text;
+        let symbol = format!(".klp.sym.{object}.{},{}", self.name.text, self.sympos);
         let asm = format!(
             "\n.weak \"{symbol}\"\n\
             .pushsection .data..livepatch, \"aw\"\n\
@@ -258,18 +328,12 @@ impl Symbol {
         );
 
         let visibility = &self.visibility;
-        let inputs = &self.signature.inputs;
         let output = &self.signature.output;
-        let types = inputs.iter().filter_map(|arg| match arg {
-            FnArg::Typed(arg) => Some(&arg.ty),
-            FnArg::Receiver(_) => None,
-        });
-        let args: Vec<_> = (0..inputs.len()).map(|i| format_ident!("arg{i}")).collect();
-        let types: Vec<_> = types.collect();
+        let types: Vec<_> = argument_types(&self.signature).collect();
+        let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
         let doc = format!(
-            "Calls `{name}()` of {object}.\n\n# Safety\n\nAs for that function. \
-            {object} must be loaded.",
-            name = name.unraw()
+            "Calls `{}()` of {object}.\n\n# Safety\n\nAs for that function. {object} must be loaded.",
+            self.name.text
         );
         let function = quote! {
             ::core::arch::global_asm!(
@@ -299,7 +363,7 @@ impl Symbol {
 
 /// vmlinux or a module: `name: { functions: […], symbols: […], callbacks: <type> }`.
 struct Object {
-    name: Ident,
+    name: Name,
     functions: Vec<Function>,
     symbols: Vec<Symbol>,
     callbacks: Option<Type>,
@@ -307,7 +371,11 @@ struct Object {
 
 impl Parse for Object {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let name = input.call(Ident::parse_any)?;
+        let name = if input.peek(LitStr) {
+            Name::from(&input.parse::<LitStr>()?)
+        } else {
+            Name::from(&input.call(Ident::parse_any)?)
+        };
         input.parse::<Token![:]>()?;
         let fields;
         braced!(fields in input);
@@ -336,7 +404,7 @@ impl Parse for Object {
 
 impl Object {
     fn is_vmlinux(&self) -> bool {
-        self.name == "vmlinux"
+        self.name.text == "vmlinux"
     }
 
     /// Refuses a function that is named twice.
@@ -344,15 +412,14 @@ impl Object {
         let mut seen = HashMap::new();
         for function in &self.functions {
             // A name that is unique is the first of its kind.
-            let key = (function.symbol(), function.sympos()?.max(1));
-            if let Some(first) = seen.insert(key, function.name.span()) {
+            let key = (&function.name.text, function.sympos.max(1));
+            if let Some(first) = seen.insert(key, function.name.span) {
                 return Err(twice(
-                    function.name.span(),
+                    function.name.span,
                     first,
                     format!(
                         "`{}` of `{}` is replaced twice",
-                        function.symbol(),
-                        self.name
+                        function.name.text, self.name.text
                     ),
                 ));
             }
@@ -472,11 +539,11 @@ impl Livepatch {
         let mut names = HashMap::new();
         for object in &self.objects {
             object.check()?;
-            if let Some(first) = names.insert(object.name.to_string(), object.name.span()) {
+            if let Some(first) = names.insert(&object.name.text, object.name.span) {
                 return Err(twice(
-                    object.name.span(),
+                    object.name.span,
                     first,
-                    format!("the object `{}` is there twice", object.name),
+                    format!("the object `{}` is there twice", object.name.text),
                 ));
             }
             if let (Some(callbacks), None) = (&object.callbacks, &self.type_) {
@@ -537,15 +604,6 @@ fn twice(here: Span, first: Span, message: String) -> Error {
     error
 }
 
-/// A nul-terminated string.
-fn c_string(text: &str, span: Span) -> Result<Literal> {
-    let text =
-        CString::new(text).map_err(|_| Error::new(span, "a name must not have a nul in it"))?;
-    let mut literal = Literal::c_string(&text);
-    literal.set_span(span);
-    Ok(literal)
-}
-
 pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     let module = info.expand_module()?;
     let replace = info.replace.as_ref().is_some_and(LitBool::value);
@@ -593,11 +651,11 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         let span = object
             .callbacks
             .as_ref()
-            .map_or(object.name.span(), Spanned::span);
+            .map_or(object.name.span, Spanned::span);
         let name = if object.is_vmlinux() {
             quote!(::core::option::Option::None)
         } else {
-            let name = c_string(&object.name.unraw().to_string(), object.name.span())?;
+            let name = object.name.c_string()?;
             quote!(::core::option::Option::Some(#name))
         };
         objects.extend(quote_spanned! {span=>
@@ -614,7 +672,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             let (function, slot) = symbol.expand(&object.name);
             symbols.extend(function);
             if object.is_vmlinux() {
-                let name = symbol.signature.ident.unraw().to_string();
+                let name = &symbol.name.text;
                 resolved.extend(quote! {
                     // SAFETY: The static is there, defined beside it.
                     unsafe { #slot.check(#name) }?;
@@ -641,6 +699,12 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     };
 
     let module_name = Literal::byte_string(info.name.value().as_bytes());
+    // Kbuild makes underscores of hyphens.
+    let module_cstr = Name {
+        text: info.name.value().replace('-', "_"),
+        span: Span::call_site(),
+    }
+    .c_string()?;
     let shadow = info.shadow.iter().map(|variables| {
         let Variables {
             visibility,
@@ -681,7 +745,8 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         impl ::kernel::Module for __Livepatch {
             fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
                 // SAFETY: This is the initialisation of the patch's module.
-                let enabled = unsafe { ::kernel::livepatch::declare::Enabled::new(module) };
+                let enabled =
+                    unsafe { ::kernel::livepatch::declare::Enabled::new(module, #module_cstr) };
                 ::core::result::Result::Ok(Self(enabled?))
             }
         }

@@ -6,14 +6,17 @@ use super::declare::Declared;
 use crate::{
     bindings,
     error::{
+        code::*,
         to_result,
         Error,
         Result, //
     },
+    prelude::*,
     revocable::{
         Revocable,
         RevocableGuard, //
     },
+    str::CStr,
     sync::atomic::{
         Acquire,
         Atomic,
@@ -172,12 +175,26 @@ impl<P: Patch + Declared> Enabled<P> {
     ///
     /// # Errors
     ///
-    /// Those of [`Patch::init`] and of C's `klp_enable_patch()`.
+    /// Those of [`Patch::init`] and of C's `klp_enable_patch()`, and `EINVAL`: the module is not
+    /// called `name`.
     ///
     /// # Safety
     ///
     /// Must be called once, by the initialisation of `module`, which must be the patch's.
-    pub unsafe fn new(module: &'static ThisModule) -> Result<Self> {
+    pub unsafe fn new(module: &'static ThisModule, name: &CStr) -> Result<Self> {
+        // No two modules that are loaded have the same name. The ids of shadow variables rely on
+        // that, and on it being the one that was declared.
+        //
+        // SAFETY: The module is valid, its name nul-terminated.
+        let real = unsafe { CStr::from_char_ptr((&raw const (*module.as_ptr()).name).cast()) };
+        if real != name {
+            pr_err!(
+                "livepatch: module {} was declared as '{}': give it the name of its file\n",
+                real,
+                name
+            );
+            return Err(EINVAL);
+        }
         P::check_symbols()?;
         // SAFETY: Called once, by the requirement of this function.
         unsafe { P::slot().init(module) }?;

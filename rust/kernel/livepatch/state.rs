@@ -23,7 +23,8 @@ use core::marker::PhantomData;
 
 /// Data that fit where C keeps those of a state: one word.
 ///
-/// Implemented for integers, for `()`, and for a [`KBox`] of what can be handed over.
+/// Implemented for integers, for `()`, and for a [`KBox`] of what can be handed over. A patch in C
+/// that has the state finds an integer, or a pointer of `kmalloc()`, in `klp_state::data`.
 ///
 /// # Safety
 ///
@@ -83,7 +84,7 @@ unsafe impl<T: Handover> StateData for KBox<T> {
 pub struct Old<D> {
     /// The version of the state in that patch.
     pub version: u32,
-    /// The data, if it has left any.
+    /// The data, if it has left any. Of integers it always has: what it did not write is 0.
     pub data: Option<D>,
 }
 

@@ -17,7 +17,7 @@ parts=(
 "rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0004-*|A livepatch is declared by a macro and checked when it is compiled."
 "samples: livepatch: add samples in Rust|samples/*|0003-*|Shows what the API for livepatches in Rust is for, and that it works."
 "selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, patches in Rust."
-"Documentation: livepatch: describe the core and patches in Rust|Documentation/*||For whoever wants to change the core, and for authors of patches."
+"Documentation: livepatch: describe the core and patches in Rust|Documentation/*|0005-*|For whoever wants to change the core, and for authors of patches."
 )
 who=$(cd "$KLP_REPO" && git log -1 --format='%an <%ae>' 2>/dev/null || echo 'livepatch <livepatch@localhost>')
 when=$(cd "$KLP_REPO" && git log -1 --format=%aD 2>/dev/null || date -R)

@@ -11,7 +11,7 @@ livepatch! {
         vmlinux: {
             functions: [
                 #[sympos(1)]
-                #[sympos(2)] //~ ERROR: `sympos` is given twice
+                #[sympos(2)] //~ ERROR: this is given twice
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

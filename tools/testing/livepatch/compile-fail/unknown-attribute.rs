@@ -10,7 +10,7 @@ livepatch! {
     objects: {
         vmlinux: {
             functions: [
-                #[inline] //~ ERROR: a replaced function may have `#[sympos(<number>)]`
+                #[inline] //~ ERROR: a function may have `#[sympos(<number>)]` and `#[symbol("<name>")]`
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },
