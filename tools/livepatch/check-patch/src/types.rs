@@ -209,11 +209,23 @@ fn compare_proto(here: &Proto, there: &Proto, of: &str, findings: &mut Findings,
     );
 }
 
+/// Whether two structs have a name in common. An author who declares one of the kernel's in Rust
+/// may write its name as Rust does: `KlpObject` for `struct klp_object`.
+fn share_a_name(here: &[String], there: &[String], rust: bool) -> bool {
+    let letters = |name: &str| name.replace('_', "").to_lowercase();
+    here.iter().any(|h| {
+        there.iter().any(|t| {
+            let as_rust_does = rust && !h.contains('_') && h.starts_with(char::is_uppercase);
+            h == t || as_rust_does && letters(h) == letters(t)
+        })
+    })
+}
+
 /// Whether two types are of the same kind, as far as a layer of a wrapper is chosen by it.
 fn fits(here: &Ty, there: &Ty) -> bool {
     match (&here.kind, &there.kind) {
         (Kind::Aggregate { names: h, .. }, Kind::Aggregate { names: t, .. }) => {
-            h.iter().any(|name| t.contains(name))
+            share_a_name(h, t, true)
         }
         (Kind::Int { .. }, Kind::Int { .. } | Kind::Enum { .. })
         | (Kind::Bool, Kind::Bool)
@@ -297,7 +309,7 @@ fn compare_ty(
         }
         (Kind::Aggregate { names: h, .. }, Kind::Aggregate { names: t, .. }) => {
             let anonymous = h.is_empty() && t.is_empty();
-            if !anonymous && !h.iter().any(|name| t.contains(name)) {
+            if !anonymous && !share_a_name(h, t, rust) {
                 differ();
             } else if let (Some(h), Some(t)) = (layer.size, there.size) {
                 // bindgen gives a struct that it has only seen declared no size at all.
@@ -529,6 +541,24 @@ mod tests {
             pointer(aggregate("file", 16, None))
         )
         .is_empty());
+    }
+
+    #[test]
+    fn names_of_structs_may_be_written_as_rust_does() {
+        let pair = |h, t, rust| {
+            one(
+                pointer(aggregate(h, 8, None)),
+                pointer(aggregate(t, 8, None)),
+                rust,
+            )
+            .differences
+            .len()
+        };
+        assert_eq!(pair("KlpObject", "klp_object", true), 0);
+        assert_eq!(pair("Dummy", "dummy", true), 0);
+        assert_eq!(pair("Dummy", "dummy", false), 1);
+        assert_eq!(pair("klpobject", "klp_object", true), 1);
+        assert_eq!(pair("KlpObject", "klp_func", true), 1);
     }
 
     #[test]
