@@ -19,7 +19,7 @@ help:
 	@echo 'The livepatch core of Linux, in Rust.'
 	@echo
 	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
-	@echo '  make test       all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug'
+	@echo '  make test       all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug|kasan'
 	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
 	@echo '  make modules    the same: with its modules, samples and test modules'
 	@echo '  make shell      an interactive VM with the patches at hand'

@@ -176,7 +176,7 @@ need_root
 build=$(build_name "$ARCH" "$CORE" "$CONFIG")
 SLOW=1
 GUESTS=${GUESTS:-2}
-if [ "$CONFIG" = debug ]; then
+if [ "$CONFIG" != default ]; then
 	# Such a guest is several times as slow: fewer rounds of what is repeated.
 	# They wait most of the time, for kobjects that are released late on purpose.
 	SLOW=4
