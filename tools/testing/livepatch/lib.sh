@@ -35,6 +35,7 @@ step() {
 
 need_root() {
 	[ "$(id -u)" = 0 ] || die "this needs root, for a mount name space and chroot" "type: sudo make ${KLP_GOAL:-demo}"
+	mkdir -p "$KLP_CACHE" 2>/dev/null || die "cannot make the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
 }
 
 # need_disk GB: refuse early rather than leave half a tree.
