@@ -33,6 +33,20 @@ guest_boot() {
 		--verbose -- '$command'" /dev/null </dev/null >"$log" 2>&1
 }
 
+# How long a guest may take to get to user space; several times what it takes.
+GUEST_BOOT_SECONDS=${GUEST_BOOT_SECONDS:-150}
+
+# guest_starts PID FILE SECONDS: wait until the guest has made the file, or has
+# ended. Not zero if it does neither.
+guest_starts() {
+	local end=$((SECONDS + $3))
+	while [ "$SECONDS" -lt "$end" ]; do
+		if [ -e "$2" ] || ! kill -0 "$1" 2>/dev/null; then return 0; fi
+		sleep 0.5
+	done
+	return 1
+}
+
 # guest BUILD NAME SECONDS COMMAND: run a command in a guest. Its output comes
 # to $RUN/NAME.out, its kernel log to $RUN/NAME.log. Returns not zero if it does
 # not end as it should, or if its kernel log has what it should not have.
@@ -69,7 +83,23 @@ guest() {
 		echo finished >/klp/run/$build/$name.end
 	EOF
 	chmod +x "$run/$name.sh"
-	guest_boot "$build" "$run/$name.console" "$seconds" "$options" "/klp/run/$build/$name.sh" || rc=$?
+	# On a machine that is busy with other things, QEMU without KVM now and
+	# then hangs while it boots, long before anything of livepatch runs. What
+	# has not come to user space after a while is started again.
+	local try
+	for try in 1 2 3; do
+		rc=0
+		guest_boot "$build" "$run/$name.console" "$seconds" "$options" "/klp/run/$build/$name.sh" &
+		guest_starts "$!" "$run/$name.out" $((GUEST_BOOT_SECONDS * ${SLOW:-1})) || [ "$try" = 3 ] || {
+			pkill -TERM -P "$!" || :
+			wait "$!" || :
+			say "  guest $name did not get to user space; once more. The end of its console:"
+			tail -n 5 "$run/$name.console" | sed 's/^/    /'
+			continue
+		}
+		wait "$!" || rc=$?
+		break
+	done
 	tr -d '\r' <"$run/$name.console" >"$run/$name.tmp" && mv "$run/$name.tmp" "$run/$name.console"
 	if [ ! -e "$run/$name.end" ]; then
 		say "  guest $name did not finish within $seconds s ($((SECONDS - start)) s, status $rc); the end of its console:"
