@@ -97,6 +97,6 @@ pub use macros::livepatch;
 /// # Safety
 ///
 /// In all patches that use it under the same id (of a [`SharedShadow`] variable, or of a [`State`],
-/// there also in patches in C), the type must have the same layout, and its values the same meaning.
-/// `#[repr(C)]` structures of integers and pointers, which are not changed any more, do.
+/// there also in patches in C), the type must have the same layout, and its values the same
+/// meaning. `#[repr(C)]` structures of integers and pointers, which are not changed any more, do.
 pub unsafe trait Handover: Send + Sync + 'static {}

@@ -307,8 +307,8 @@ impl<T: Send + Sync + 'static> Shadow<T> {
 ///
 /// They are as [`Shadow`] variables, but stay when the patch's module is unloaded, to be found by
 /// another patch that knows the id and the type, which it must be able to rely on: [`Handover`].
-/// The last one has to free them. A type of another size or alignment makes other variables. Patches
-/// in C do not find them.
+/// The last one has to free them. A type of another size or alignment makes other variables.
+/// Patches in C do not find them.
 ///
 /// # Examples
 ///
