@@ -46,6 +46,7 @@ use kernel::{
     },
     task::Task,
     tasklist::{self, Held},
+    time::msecs_to_jiffies,
     types::Opaque, //
 };
 
@@ -88,6 +89,11 @@ static WORK: Work = Work(Opaque::uninit());
 pub(crate) unsafe fn init() {
     // SAFETY: By the requirement of this function, the work is not in use.
     unsafe { bindings::klp_init_delayed_work(WORK.0.get(), Some(retry)) };
+}
+
+/// How many ticks a second has. The constant `HZ` that bindgen finds is that of user space.
+fn ticks_per_second() -> usize {
+    msecs_to_jiffies(1000)
 }
 
 /// Has the work run after `delay` ticks, whatever it was waiting for.
@@ -417,7 +423,7 @@ impl Registry {
         self.transition = Some(Transition {
             patch,
             target,
-            backoff: Backoff::new(bindings::HZ as usize),
+            backoff: Backoff::new(ticks_per_second()),
             index,
         });
         PATCH.store(patch.as_ptr(), Relaxed);
@@ -505,7 +511,7 @@ impl Registry {
             return;
         };
         let target = transition.target;
-        transition.backoff = Backoff::new(bindings::HZ as usize);
+        transition.backoff = Backoff::new(ticks_per_second());
 
         pr_notice!(
             "'{}': starting {} transition\n",

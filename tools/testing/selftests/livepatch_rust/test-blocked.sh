@@ -86,7 +86,13 @@ target
 sleeper sleep
 load_nowait klpr_patch_a what=sleep
 wait_until 60 settled klpr_patch_a || fail "the transition does not end"
-logged "livepatch: signaling remaining tasks"
+# Not before 15 seconds have passed, by the log's own clock.
+waited=$(dmesg | awk -F'[][]' -v mark="$MARK" '
+	index($0, mark) { found = 1 }
+	found && /starting patching transition/ { from = $2 }
+	found && /livepatch: signaling remaining tasks/ { print int($2 - from); exit }')
+[ -n "$waited" ] || fail "no task was signaled"
+[ "$waited" -ge 14 ] || fail "tasks were signaled after $waited s already"
 # The signal is none: the call was to be restarted, in the new function.
 wait "$SLEEPER"
 disable klpr_patch_a
