@@ -51,6 +51,7 @@ scripts() {
 		(
 			start=$SECONDS rc=0
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
+${SECONDS_EACH:+export SECONDS_EACH=$SECONDS_EACH}
 cd selftests/$folder
 ./$t; echo \"== $t: \$?\"" >"$run/said.$name" || rc=1
 			echo "$rc $((SECONDS - start))" >"$run/$name.status"
@@ -183,6 +184,7 @@ if [ "$CONFIG" != default ]; then
 	SLOW=4
 	GUESTS=${GUESTS_DEBUG:-4}
 	ROUNDS=${ROUNDS:-30}
+	SECONDS_EACH=${SECONDS_EACH:-60}
 fi
 "$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
 say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""

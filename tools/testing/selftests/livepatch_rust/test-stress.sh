@@ -15,7 +15,7 @@ load_off() {
 	wait 2>/dev/null
 	LOAD=()
 }
-trap load_off EXIT
+cleanup() { load_off; }
 
 # rounds SECONDS: enable and disable for that long; prints how often.
 rounds() {
