@@ -7,19 +7,21 @@ export CORE ?= rust
 export CONFIG ?= default
 export SUITE ?= upstream ours kunit host
 export TOOLCHAIN ?= llvm
+export CASES
 export LINUX
 export MOD
 export VMLINUX
 export TARGETS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test kernel modules shell apply series check check-patch clean distclean
+.PHONY: help demo test bench kernel modules shell apply series check check-patch clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
 	@echo
 	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
 	@echo '  make test       all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug|kasan'
+	@echo '  make bench      both cores, measured in instructions; CASES="enable call" or CASES=quick'
 	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
 	@echo '  make modules    the same: with its modules, samples and test modules'
 	@echo '  make shell      an interactive VM with the patches at hand'
@@ -32,7 +34,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test shell check check-patch:
+demo test bench shell check check-patch:
 	@$(T)/$@.sh
 
 kernel modules:

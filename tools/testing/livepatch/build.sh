@@ -21,7 +21,15 @@ configure() {
 	elif [ "$core" = rust ]; then
 		frags+=(doctests)
 	fi
-	for f in "${frags[@]}"; do cat "$KLP_TOOLS/config/$f.config"; done >"$out/.klp-fragment.new"
+	# A later fragment overrides an earlier one.
+	for f in "${frags[@]}"; do cat "$KLP_TOOLS/config/$f.config"; done | awk '
+		match($0, /^(# )?CONFIG_[A-Z0-9_]+/) {
+			name = substr($0, RSTART, RLENGTH); sub(/^# /, "", name)
+			if (!(name in value)) order[++n] = name
+			value[name] = $0
+		}
+		END { for (i = 1; i <= n; i++) print value[order[i]] }
+	' >"$out/.klp-fragment.new"
 	if [ -e "$out/.config" ] && cmp -s "$out/.klp-fragment" "$out/.klp-fragment.new" &&
 	   [ ! "$TREE/kernel/livepatch/Kconfig" -nt "$out/.config" ]; then
 		return 0
@@ -68,6 +76,24 @@ build_tests() {
 	done
 }
 
+# The benchmark's modules, its program, and the initramfs of both.
+build_bench() {
+	local bench=$out/bench from=/clone/tools/testing/livepatch/bench
+	mkdir -p "$bench/new" "$bench/root"
+	enter python3 "$from/gen.py" "/klp/build/$name/bench/new" || return 1
+	cp "$KLP_TOOLS"/bench/*.[ch] "$bench/new/" || return 1
+	enter rsync -a --checksum "/klp/build/$name/bench/new/" "/klp/build/$name/bench/modules/" || return 1
+	rm -f "$bench/modules/init.c"
+	kmake "$name" M="/klp/build/$name/bench/modules" modules || return 1
+	cp "$bench"/modules/*.ko "$bench/root/" || return 1
+	enter clang-$LLVM_VERSION -O2 -Wall -Werror -static -pthread -o "/klp/build/$name/bench/root/init" "$from/init.c" || return 1
+	# Nothing of the day of the build: a guest does the same again.
+	enter sh -c "cd /klp/build/$name/bench/root && llvm-strip-$LLVM_VERSION --strip-debug *.ko && strip init &&
+		find . -exec touch -h -d @0 {} + && find . | LC_ALL=C sort |
+		cpio -o -H newc --reproducible --quiet >../initramfs" || return 1
+	enter sh -c "cd /klp/build/$name && llvm-size-$LLVM_VERSION -t \$(llvm-ar-$LLVM_VERSION t kernel/livepatch/built-in.a) >bench/size"
+}
+
 need_root
 "$KLP_TOOLS/tree.sh"
 build_all() {
@@ -77,6 +103,10 @@ build_all() {
 		return
 	fi
 	step "Building $name" build || die "the kernel does not build" "look at the lines above"
+	if [ "$config" = bench ]; then
+		step "Building the benchmark for $name" build_bench || die "the benchmark does not build" "look at the lines above"
+		return 0
+	fi
 	step "Building the tests' modules for $name" build_tests || die "the test modules do not build" "look at the lines above"
 }
 with_lock "build-$name" build_all "$@"

@@ -84,10 +84,13 @@ check_patch_files() {
 	# sends them; exports.c exports what is in Rust; ELF types have the names they have. Lines of
 	# shell are as long as their messages.
 	local f mode ignore=FILE_PATH_CHANGES,MISSING_SIGN_OFF,EXPORT_SYMBOL,CAMELCASE
-	for f in $(overlay_files | grep -E '\.(c|h|rs|sh)$|Makefile$|Kconfig$') $(patch_names | sed 's,^,patches/,'); do
+	for f in $(overlay_files | grep -E '\.(c|h|rs|sh)$|Makefile$|Kconfig$') \
+			$(cd "$KLP_REPO" && ls tools/testing/livepatch/bench/*.[ch]) $(patch_names | sed 's,^,patches/,'); do
 		mode="-f --ignore $ignore"
 		case $f in
 		patches/*) mode="--ignore $ignore";;
+		# A program; the kernel's names of attributes are made there.
+		*/bench/init.c) mode="$mode,PREFER_DEFINED_ATTRIBUTE_MACRO";;
 		*.sh) mode="-f --ignore $ignore,LONG_LINE,LONG_LINE_COMMENT";;
 		esac
 		echo "./scripts/checkpatch.pl --strict --terse --no-summary $mode /clone/$f"

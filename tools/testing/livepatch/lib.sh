@@ -207,7 +207,7 @@ check_options() {
 	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64";;
 	esac
 	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
-	case ${CONFIG:-default} in default|debug|kasan) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, CONFIG=debug or CONFIG=kasan";; esac
+	case ${CONFIG:-default} in default|debug|kasan|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, CONFIG=debug or CONFIG=kasan";; esac
 	case $TOOLCHAIN in llvm|gcc) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm or TOOLCHAIN=gcc";; esac
 	for s in ${SUITE:-}; do
 		case $s in upstream|ours|kunit|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit host\", or some of them";; esac

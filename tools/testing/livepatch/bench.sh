@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# The benchmark: build both cores from one tree and one configuration, run the
+# same cases on both, and compare. CASES="enable call" runs some of them,
+# CASES=quick the short check.
+. "$(dirname "$0")/lib.sh"
+
+ARCH=${ARCH:-x86_64} CASES=${CASES:-}
+CORE=rust CONFIG=bench check_options
+need_root
+"$KLP_TOOLS/setup.sh"
+run=$KLP_CACHE/run/bench
+bench="python3 /clone/tools/testing/livepatch/bench/bench.py"
+mkdir -p "$run"
+# shellcheck disable=SC2086
+plan=$(enter $bench plan "$CASES")
+for core in c rust; do
+	"$KLP_TOOLS/build.sh" "$ARCH" "$core" bench
+	# Copies: somebody may build while this runs.
+	build=$KLP_CACHE/build/$(build_name "$ARCH" "$core" bench)
+	cp "$build/bench/size" "$run/size-$core"
+	cp "$build/arch/x86/boot/bzImage" "$run/kernel-$core"
+	cp "$build/bench/initramfs" "$run/initramfs-$core"
+done
+
+# one_guest NAME CORE CPUS STEPS: a guest that does the same each time. Its time
+# is counted in instructions; what differs from day to day or from machine to
+# machine (the clock, random numbers, addresses) is kept from it.
+one_guest() {
+	local rc=0 start=$SECONDS
+	rm -f "$run/$1.log"
+	enter timeout --kill-after=10 "${BENCH_SECONDS:-900}" qemu-system-x86_64 -M q35,hpet=off -accel tcg,thread=single \
+		-icount shift=0,sleep=off -cpu max,-rdrand,-rdseed,-erms,-fsrm,-fsrs,-fzrm -smp "$3" -m 3G -seed 1 \
+		-rtc base=2026-01-01,clock=vm -nodefaults -display none -no-reboot -serial "file:/klp/run/bench/$1.log" \
+		-kernel "/klp/run/bench/kernel-$2" -initrd "/klp/run/bench/initramfs-$2" \
+		-append "console=ttyS0 quiet loglevel=1 nokaslr norandmaps tsc=reliable panic=-1 \"bench=$4\"" \
+		</dev/null >"$run/$1.qemu" 2>&1 || rc=$?
+	if [ "$rc" = 0 ] && grep -q '^@end' "$run/$1.log"; then
+		say "  $1: $((SECONDS - start)) s"
+	else
+		say "  $1: FAILED after $((SECONDS - start)) s, status $rc"
+		cat "$run/$1.qemu"
+		tail -n 20 "$run/$1.log" 2>/dev/null | sed 's/^/    /'
+	fi
+}
+
+say "$(printf '%s\n' "$plan" | grep -c .) guests, ${GUESTS:-2} at a time"
+while read -r name core cpus steps; do
+	[ -n "$name" ] || continue
+	while [ "$(jobs -rp | wc -l)" -ge "${GUESTS:-2}" ]; do wait -n || :; done
+	one_guest "$name" "$core" "$cpus" "$steps" &
+done <<<"$plan"
+wait
+say
+# shellcheck disable=SC2086
+enter $bench report /klp/run/bench /clone/build/bench /clone/tools/testing/livepatch/bench/bars "$CASES"
