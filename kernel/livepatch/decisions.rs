@@ -8,3 +8,4 @@ mod names;
 mod phase;
 mod ranges;
 mod route;
+mod sort;

@@ -94,6 +94,16 @@ mod ranges {
     }
 }
 
+#[kunit_tests(livepatch_sort)]
+mod sort {
+    use crate::sort::cases;
+
+    #[test]
+    fn sorts_what_is_not_sorted() {
+        cases::sorts_what_is_not_sorted();
+    }
+}
+
 #[kunit_tests(livepatch_route)]
 mod route {
     use crate::route::cases;

@@ -17,7 +17,7 @@
 //! | `state.rs`      | what patches do to the system besides                        |
 //! | `relocs.rs`     | relocations against symbols that are not exported            |
 //! | `abi.rs`        | the structures that patches consist of, fenced               |
-//! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs` | decisions, without bindings  |
+//! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs`, `sort.rs` | no bindings       |
 //! | `exports.c`     | what has to be C                                             |
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
@@ -32,6 +32,7 @@ mod ranges;
 mod relocs;
 mod route;
 mod shadow;
+mod sort;
 mod state;
 mod sysfs;
 mod transition;

@@ -30,6 +30,7 @@ use crate::{
     klp::warn_on_once,
     phase::PatchState,
     route::{self, Layer, Route, ORIGINAL},
+    sort::sort_by_key, //
 };
 use kernel::{
     bindings,
@@ -180,7 +181,7 @@ impl Table {
         for one in fresh {
             sorted.push((one.old_func, one.ip), GFP_KERNEL)?;
         }
-        sorted.sort_unstable();
+        sort_by_key(&mut sorted, |&pair| pair);
 
         let size = route::table_size(fresh.len()).ok_or(ENOMEM)?;
         let mut slots = KVVec::with_capacity(size, GFP_KERNEL)?;

@@ -4,6 +4,8 @@
 //!
 //! Plain Rust without bindings: it is also compiled and tested on the host.
 
+use crate::sort::sort_by_key;
+
 /// The code of one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range<T> {
@@ -33,7 +35,7 @@ impl<T> Range<T> {
 /// Empty ranges are dropped. Ranges that overlap (functions with several names, or two patches
 /// with the same replacement) become one, with the tag of the lowest.
 pub(crate) fn prepare<T: Copy>(ranges: &mut [Range<T>]) -> usize {
-    ranges.sort_unstable_by_key(|r| (r.start, usize::MAX - r.len));
+    sort_by_key(ranges, |r| (r.start, usize::MAX - r.len));
 
     let mut kept: usize = 0;
     for i in 0..ranges.len() {
