@@ -8,16 +8,15 @@
 
 use crate::{
     abi::{self, Func, Object, Patch, PatchRef},
-    names::{self, Found, Search},
+    names,
     patch::Redirects,
     phase::Target,
-    relocs, state, sysfs,
+    relocs, state, symbols, sysfs,
     transition::{self, Transition},
 };
 use kernel::{
     bindings,
     ffi::c_int,
-    kallsyms,
     prelude::*,
     sync::{
         atomic::{Atomic, Relaxed},
@@ -28,7 +27,7 @@ use kernel::{
     warn_on, //
 };
 
-use core::{ops::ControlFlow, ptr};
+use core::ptr;
 
 /// Reports a warning, the first time only, if the condition is true.
 macro_rules! warn_on_once {
@@ -486,82 +485,11 @@ fn init_object_loaded(patch: &Patch, object: &Object) -> Result {
         // Those for vmlinux were written when the module of the patch was loaded.
         relocs::apply_object(patch, object)?;
     }
-    let found = object.funcs().try_for_each(|func| find_func(object, func));
+    let found = symbols::find_funcs(patch, object);
     if found.is_err() && object.module_name().is_some() {
         relocs::clear_object(patch, object);
     }
     found
-}
-
-/// Finds the addresses and sizes of a function and of its replacement.
-fn find_func(object: &Object, func: &Func) -> Result {
-    let old_func = find_symbol(object.module_name(), func.name(), func.sympos());
-    func.set_old(old_func.unwrap_or(0), 0);
-    let old_func = old_func?;
-
-    let Some(old_size) = kallsyms::symbol_size(old_func) else {
-        pr_err!("kallsyms size lookup failed for '{}'\n", func.name());
-        return Err(ENOENT);
-    };
-    func.set_old(old_func, old_size);
-
-    let new_func = if func.is_nop() {
-        old_func
-    } else {
-        func.new_func()
-    };
-    let Some(new_size) = kallsyms::symbol_size(new_func) else {
-        pr_err!(
-            "kallsyms size lookup failed for '{}' replacement\n",
-            func.name()
-        );
-        return Err(ENOENT);
-    };
-    func.set_new(new_func, new_size);
-    Ok(())
-}
-
-/// Returns the address of symbol number `sympos` of this name, or of the only one for 0.
-///
-/// # Errors
-///
-/// `EINVAL`: there is no such symbol, or there are several. The log says so.
-pub(crate) fn find_symbol(module: Option<&CStr>, name: &CStr, sympos: usize) -> Result<usize> {
-    let mut search = Search::new(sympos);
-    let mut add = |addr| {
-        if search.add(addr) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
-    };
-    match module {
-        Some(module) => kallsyms::for_each_in_module(module, |other, addr| {
-            if other == name {
-                add(addr)
-            } else {
-                ControlFlow::Continue(())
-            }
-        }),
-        None => kallsyms::for_each_match(name, add),
-    }
-
-    match search.result() {
-        Found::At(addr) => return Ok(addr),
-        Found::Nowhere => pr_err!("symbol '{}' not found in symbol table\n", name),
-        Found::Ambiguous => pr_err!(
-            "unresolvable ambiguity for symbol '{}' in object '{}'\n",
-            name,
-            module.unwrap_or(c"(null)")
-        ),
-        Found::TooFew => pr_err!(
-            "symbol position {} for symbol '{}' in object '{}' not found\n",
-            sympos,
-            name,
-            module.unwrap_or(c"vmlinux")
-        ),
-    }
-    Err(EINVAL)
 }
 
 /// A module that is coming or going.

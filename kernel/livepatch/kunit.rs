@@ -37,6 +37,16 @@ mod names {
     fn matches_after_the_end_change_nothing() {
         cases::matches_after_the_end_change_nothing();
     }
+
+    #[test]
+    fn several_names_in_one_walk() {
+        cases::several_names_in_one_walk();
+    }
+
+    #[test]
+    fn marks_of_assemblers_are_no_names() {
+        cases::marks_of_assemblers_are_no_names();
+    }
 }
 
 #[kunit_tests(livepatch_phase)]
@@ -91,6 +101,16 @@ mod ranges {
     #[test]
     fn agrees_with_a_linear_search() {
         cases::agrees_with_a_linear_search();
+    }
+
+    #[test]
+    fn functions_end_at_the_next_symbol() {
+        cases::functions_end_at_the_next_symbol();
+    }
+
+    #[test]
+    fn sizes_agree_with_a_walk_for_each() {
+        cases::sizes_agree_with_a_walk_for_each();
     }
 }
 

@@ -12,6 +12,7 @@
 //! | `core.rs`       | patches and their life; modules that come and go             |
 //! | `patch.rs`      | redirecting functions: batches, tables, the ftrace handler   |
 //! | `transition.rs` | moving the tasks                                             |
+//! | `symbols.rs`    | finding functions by their names                             |
 //! | `sysfs.rs`      | `/sys/kernel/livepatch`                                      |
 //! | `shadow.rs`     | data that patches attach to structures                       |
 //! | `state.rs`      | what patches do to the system besides                        |
@@ -34,6 +35,7 @@ mod route;
 mod shadow;
 mod sort;
 mod state;
+mod symbols;
 mod sysfs;
 mod transition;
 

@@ -4,6 +4,8 @@
 //!
 //! Plain Rust without bindings: it is also compiled and tested on the host.
 
+use crate::sort::sort_by_key;
+
 /// How much of an object's name a livepatch symbol or section can hold.
 ///
 /// `MODULE_NAME_LEN` is at least this and one on all architectures.
@@ -143,6 +145,70 @@ impl Search {
     }
 }
 
+/// A name that is looked for among the symbols of a module, together with others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    hash: u64,
+    name: &'a [u8],
+    order: usize,
+    search: Search,
+}
+
+impl<'a> Wanted<'a> {
+    /// Begins a search as [`Search::new`] does. `order` is for the caller, to know it again.
+    pub(crate) fn new(order: usize, name: &'a [u8], sympos: usize) -> Self {
+        Self {
+            hash: hash(name),
+            name,
+            order,
+            search: Search::new(sympos),
+        }
+    }
+
+    /// What the caller has given to [`Self::new`].
+    pub(crate) fn order(&self) -> usize {
+        self.order
+    }
+
+    /// The result, once all symbols were noted.
+    pub(crate) fn result(&self) -> Found {
+        self.search.result()
+    }
+}
+
+/// A hash of a name (FNV-1a).
+fn hash(name: &[u8]) -> u64 {
+    name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+/// Sorts the names for [`note`].
+pub(crate) fn sort(wanted: &mut [Wanted<'_>]) {
+    sort_by_key(wanted, |one| one.hash);
+}
+
+/// Takes note of a symbol. `wanted` must have gone through [`sort`].
+pub(crate) fn note(wanted: &mut [Wanted<'_>], name: &[u8], addr: usize) {
+    let hash = hash(name);
+    let first = wanted.partition_point(|one| one.hash < hash);
+    for one in wanted.iter_mut().skip(first) {
+        if one.hash != hash {
+            break;
+        }
+        // One name may be wanted at several positions.
+        if one.name == name {
+            one.search.add(addr);
+        }
+    }
+}
+
+/// Whether kallsyms counts a symbol of this name when it looks for one by its address: it has a
+/// name, and is not one of those by which assemblers mark code and data.
+pub(crate) fn is_named(name: &[u8]) -> bool {
+    !matches!(name, [] | [b'.', b'L', ..] | [b'L', b'0', ..] | [b'$', ..])
+}
+
 /// The cases that both the host and KUnit run.
 #[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
 pub(crate) mod cases {
@@ -241,6 +307,44 @@ pub(crate) mod cases {
         assert!(s.add(9));
         assert_eq!(s.result(), Found::At(8));
     }
+
+    pub(crate) fn several_names_in_one_walk() {
+        let mut wanted = [
+            Wanted::new(0, b"twice", 2),
+            Wanted::new(1, b"once", 0),
+            Wanted::new(2, b"twice", 0),
+            Wanted::new(3, b"never", 0),
+            Wanted::new(4, b"twice", 1),
+            Wanted::new(5, b"once", 2),
+        ];
+        sort(&mut wanted);
+        let symbols: [(&[u8], usize); 4] = [(b"twice", 8), (b"", 9), (b"once", 10), (b"twice", 12)];
+        for (name, addr) in symbols {
+            note(&mut wanted, name, addr);
+        }
+        sort_by_key(&mut wanted, Wanted::order);
+        let results = wanted.map(|one| one.result());
+        assert_eq!(
+            results,
+            [
+                Found::At(12),
+                Found::At(10),
+                Found::Ambiguous,
+                Found::Nowhere,
+                Found::At(8),
+                Found::TooFew,
+            ]
+        );
+    }
+
+    pub(crate) fn marks_of_assemblers_are_no_names() {
+        for name in [&b""[..], b"$a", b"$x.12", b".L7", b"L0", b"L0x"] {
+            assert!(!is_named(name));
+        }
+        for name in [&b"f"[..], b".", b"L", b"L1", b".text", b"a$"] {
+            assert!(is_named(name));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -270,5 +374,13 @@ mod tests {
     #[test]
     fn matches_after_the_end_change_nothing() {
         cases::matches_after_the_end_change_nothing();
+    }
+    #[test]
+    fn several_names_in_one_walk() {
+        cases::several_names_in_one_walk();
+    }
+    #[test]
+    fn marks_of_assemblers_are_no_names() {
+        cases::marks_of_assemblers_are_no_names();
     }
 }

@@ -68,6 +68,79 @@ pub(crate) fn find<T>(ranges: &[Range<T>], addr: usize) -> Option<&Range<T>> {
         .filter(|r| r.contains(addr))
 }
 
+/// A function whose end is looked for: the next symbol, or the end of the code that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    start: usize,
+    end: usize,
+    /// Whether there is a symbol at `start`.
+    seen: bool,
+}
+
+impl Extent {
+    /// A function at `start`, in code that ends at `end`.
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self {
+            start,
+            end,
+            seen: false,
+        }
+    }
+}
+
+/// Sorts `extents`, so that [`note_symbol`] works on the part of them whose length is returned.
+pub(crate) fn prepare_extents(extents: &mut [Extent]) -> usize {
+    sort_by_key(extents, |extent| extent.start);
+    let mut kept: usize = 0;
+    for i in 0..extents.len() {
+        let Some(&extent) = extents.get(i) else { break };
+        let last = kept.checked_sub(1).and_then(|k| extents.get(k));
+        if last.is_some_and(|last| last.start == extent.start) {
+            continue;
+        }
+        if let Some(slot) = extents.get_mut(kept) {
+            *slot = extent;
+            kept += 1;
+        }
+    }
+    kept
+}
+
+/// Takes note of a symbol at `addr`, if `counts` says that it is one to go by.
+///
+/// `extents` must have gone through [`prepare_extents`].
+pub(crate) fn note_symbol(extents: &mut [Extent], addr: usize, counts: impl FnOnce() -> bool) {
+    let after = extents.partition_point(|extent| extent.start < addr);
+    let starts = extents
+        .get(after)
+        .is_some_and(|e| e.start == addr && !e.seen);
+    let before = after.wrapping_sub(1);
+    let ends = extents.get(before).is_some_and(|e| addr < e.end);
+    if !(starts || ends) || !counts() {
+        return;
+    }
+    if starts {
+        if let Some(extent) = extents.get_mut(after) {
+            extent.seen = true;
+        }
+    }
+    if ends {
+        if let Some(extent) = extents.get_mut(before) {
+            extent.end = addr;
+        }
+    }
+}
+
+/// Returns the size of the function at `addr`, if all symbols were noted and it has one.
+pub(crate) fn extent_of(extents: &[Extent], addr: usize) -> Option<usize> {
+    let at = extents.partition_point(|extent| extent.start < addr);
+    let extent = extents.get(at).filter(|e| e.start == addr && e.seen)?;
+    // A symbol ends what begins closest before it. If that is no symbol itself, it ends this one.
+    let between = extents.iter().skip(at + 1).take_while(|e| !e.seen);
+    let end = between.fold(extent.end, |end, e| end.min(e.end));
+    Some(end - extent.start)
+}
+
 /// The cases that both the host and KUnit run.
 #[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
 pub(crate) mod cases {
@@ -151,6 +224,58 @@ pub(crate) mod cases {
             }
         }
     }
+
+    pub(crate) fn functions_end_at_the_next_symbol() {
+        let mut list = [300, 100, 200, 100, 400].map(|start| Extent::new(start, 1000));
+        let kept = prepare_extents(&mut list);
+        assert_eq!(kept, 4);
+        let (extents, _) = list.split_at_mut(kept);
+        for addr in [2000, 150, 100, 120, 300, 90, 300, 1000, 200] {
+            note_symbol(extents, addr, || true);
+        }
+        // No name: neither an end nor a beginning.
+        note_symbol(extents, 110, || false);
+        note_symbol(extents, 400, || false);
+        let size = |addr| extent_of(extents, addr);
+        assert_eq!(size(100), Some(20));
+        assert_eq!(size(200), Some(100));
+        assert_eq!(size(300), Some(700));
+        assert_eq!(size(400), None);
+        assert_eq!(size(150), None);
+        assert_eq!(size(0), None);
+    }
+
+    /// Compares with what kallsyms does: a walk over all symbols for each address.
+    pub(crate) fn sizes_agree_with_a_walk_for_each() {
+        let mut seed: usize = 7;
+        let mut next = |limit: usize| {
+            seed = seed.wrapping_mul(1103515245).wrapping_add(12345) & 0x7fff_ffff;
+            (seed >> 8) % limit
+        };
+        const END: usize = 160;
+        for _ in 0..200 {
+            let mut symbols = [0; 24];
+            for symbol in symbols.iter_mut() {
+                *symbol = next(200);
+            }
+            let mut list = [Extent::new(0, END); 8];
+            for extent in list.iter_mut() {
+                *extent = Extent::new(next(END), END);
+            }
+            let wanted = list.map(|extent| extent.start);
+            let kept = prepare_extents(&mut list);
+            let (extents, _) = list.split_at_mut(kept);
+            for &symbol in symbols.iter() {
+                note_symbol(extents, symbol, || true);
+            }
+            for start in wanted {
+                let above = symbols.iter().filter(|&&s| s > start && s < END);
+                let end = above.min().copied().unwrap_or(END);
+                let expected = symbols.contains(&start).then_some(end - start);
+                assert_eq!(extent_of(extents, start), expected);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,5 +301,13 @@ mod tests {
     #[test]
     fn agrees_with_a_linear_search() {
         cases::agrees_with_a_linear_search();
+    }
+    #[test]
+    fn functions_end_at_the_next_symbol() {
+        cases::functions_end_at_the_next_symbol();
+    }
+    #[test]
+    fn sizes_agree_with_a_walk_for_each() {
+        cases::sizes_agree_with_a_walk_for_each();
     }
 }

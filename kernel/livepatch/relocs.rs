@@ -10,7 +10,7 @@
 
 use crate::{
     abi::{self, Object, Patch},
-    klp, names,
+    names, symbols,
 };
 use kernel::{
     bindings,
@@ -112,14 +112,13 @@ impl Sections {
                     );
                     return Err(EINVAL);
                 }
-                symbol.st_value = klp::find_symbol(None, &symbol_name, wanted.sympos)? as u64;
+                symbol.st_value = symbols::find(None, &symbol_name, wanted.sympos)? as u64;
             } else {
                 let module = kernel::str::CString::try_from_fmt(fmt!(
                     "{}",
                     kernel::str::BStr::from_bytes(wanted.object)
                 ))?;
-                symbol.st_value =
-                    klp::find_symbol(Some(&module), &symbol_name, wanted.sympos)? as u64;
+                symbol.st_value = symbols::find(Some(&module), &symbol_name, wanted.sympos)? as u64;
             }
         }
         Ok(())

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Finding the functions of a patch: where they are, and how long.
+//!
+//! The symbols of a module are a table that is sorted neither by name nor by address. All names of
+//! an object are looked for in one walk over it, and the sizes of all that was found in another;
+//! not in one walk for each name and each size.
+
+use crate::{
+    abi::{Object, Patch},
+    names::{self, Found, Search, Wanted},
+    ranges::{self, Extent},
+    sort::sort_by_key, //
+};
+use kernel::{
+    bindings,
+    kallsyms,
+    prelude::*, //
+};
+
+use core::ops::ControlFlow;
+
+/// Up to so many functions are looked for one by one, which is cheaper then.
+const FEW: usize = 4;
+
+/// Finds the addresses and sizes of the functions of `object`, which is loaded, and of their
+/// replacements in `patch`.
+///
+/// # Errors
+///
+/// - `EINVAL`: there is no such symbol, or there are several.
+/// - `ENOENT`: a size is not known.
+/// - `ENOMEM`.
+///
+/// The log says which function it is.
+pub(crate) fn find_funcs(patch: &Patch, object: &Object) -> Result {
+    find_addresses(object)?;
+
+    let old = Sizes::find(object.module(), object.module_name(), || {
+        object.funcs().map(|func| func.old_func())
+    })?;
+    for func in object.funcs() {
+        let Some(size) = old.get(func.old_func()) else {
+            pr_err!("kallsyms size lookup failed for '{}'\n", func.name());
+            return Err(ENOENT);
+        };
+        func.set_old(func.old_func(), size);
+    }
+
+    let new = Sizes::find(patch.module(), Some(patch.name()), || {
+        let authors = object.funcs().filter(|func| !func.is_nop());
+        authors.map(|func| func.new_func())
+    })?;
+    for func in object.funcs() {
+        if func.is_nop() {
+            func.set_new(func.old_func(), func.sizes().0);
+            continue;
+        }
+        let Some(size) = new.get(func.new_func()) else {
+            pr_err!(
+                "kallsyms size lookup failed for '{}' replacement\n",
+                func.name()
+            );
+            return Err(ENOENT);
+        };
+        func.set_new(func.new_func(), size);
+    }
+    Ok(())
+}
+
+/// Finds the addresses of the functions of `object`.
+fn find_addresses(object: &Object) -> Result {
+    let module = object.module_name();
+    let count = object.funcs().count();
+    // The symbols of vmlinux are sorted by name.
+    if module.is_none() || count <= FEW {
+        return object.funcs().try_for_each(|func| {
+            let addr = find(module, func.name(), func.sympos());
+            func.set_old(*addr.as_ref().unwrap_or(&0), 0);
+            addr.map(|_| ())
+        });
+    }
+
+    let mut wanted = KVVec::with_capacity(count, GFP_KERNEL)?;
+    for func in object.funcs() {
+        let name = func.name().to_bytes();
+        wanted.push(Wanted::new(wanted.len(), name, func.sympos()), GFP_KERNEL)?;
+    }
+    names::sort(&mut wanted);
+    kallsyms::for_each_in_module(object.label(), |name, addr| {
+        names::note(&mut wanted, name.to_bytes(), addr);
+        ControlFlow::Continue(())
+    });
+    sort_by_key(&mut wanted, Wanted::order);
+
+    for (func, wanted) in object.funcs().zip(wanted.iter()) {
+        let addr = report(wanted.result(), module, func.name(), func.sympos());
+        func.set_old(*addr.as_ref().unwrap_or(&0), 0);
+        addr?;
+    }
+    Ok(())
+}
+
+/// Returns the address of symbol number `sympos` of this name, or of the only one for 0.
+///
+/// # Errors
+///
+/// `EINVAL`: there is no such symbol, or there are several. The log says so.
+pub(crate) fn find(module: Option<&CStr>, name: &CStr, sympos: usize) -> Result<usize> {
+    let mut search = Search::new(sympos);
+    let mut add = |addr| {
+        if search.add(addr) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    match module {
+        Some(module) => kallsyms::for_each_in_module(module, |other, addr| {
+            if other == name {
+                add(addr)
+            } else {
+                ControlFlow::Continue(())
+            }
+        }),
+        None => kallsyms::for_each_match(name, add),
+    }
+    report(search.result(), module, name, sympos)
+}
+
+/// Returns the address that a search has found, or says in the log what was wrong.
+fn report(found: Found, module: Option<&CStr>, name: &CStr, sympos: usize) -> Result<usize> {
+    match found {
+        Found::At(addr) => return Ok(addr),
+        Found::Nowhere => pr_err!("symbol '{}' not found in symbol table\n", name),
+        Found::Ambiguous => pr_err!(
+            "unresolvable ambiguity for symbol '{}' in object '{}'\n",
+            name,
+            module.unwrap_or(c"(null)")
+        ),
+        Found::TooFew => pr_err!(
+            "symbol position {} for symbol '{}' in object '{}' not found\n",
+            sympos,
+            name,
+            module.unwrap_or(c"vmlinux")
+        ),
+    }
+    Err(EINVAL)
+}
+
+/// The sizes of some functions.
+struct Sizes(KVVec<Extent>);
+
+impl Sizes {
+    /// Finds the sizes of the functions of a module at the addresses that `funcs` gives.
+    ///
+    /// Those that are not the module's are left to [`Self::get`], as are all for no module.
+    fn find<I: Iterator<Item = usize>>(
+        module: *mut bindings::module,
+        name: Option<&CStr>,
+        funcs: impl Fn() -> I,
+    ) -> Result<Self> {
+        let count = funcs().count();
+        let (Some(name), true) = (name, count > FEW) else {
+            return Ok(Self(KVVec::new()));
+        };
+
+        // SAFETY: The module is the one that the object is for, or the patch's: it stays.
+        let text = unsafe { &(*module).mem[bindings::mod_mem_type_MOD_TEXT as usize] };
+        let start = text.base as usize;
+        let end = start.saturating_add(text.size as usize);
+
+        let mut extents = KVVec::with_capacity(count, GFP_KERNEL)?;
+        for addr in funcs().filter(|addr| (start..end).contains(addr)) {
+            extents.push(Extent::new(addr, end), GFP_KERNEL)?;
+        }
+        let kept = ranges::prepare_extents(&mut extents);
+        extents.truncate(kept);
+        kallsyms::for_each_in_module(name, |symbol, addr| {
+            ranges::note_symbol(&mut extents, addr, || names::is_named(symbol.to_bytes()));
+            ControlFlow::Continue(())
+        });
+        Ok(Self(extents))
+    }
+
+    /// Returns the size of the function at `addr`, up to the next symbol.
+    fn get(&self, addr: usize) -> Option<usize> {
+        ranges::extent_of(&self.0, addr).or_else(|| kallsyms::symbol_size(addr))
+    }
+}
