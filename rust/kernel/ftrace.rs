@@ -104,6 +104,15 @@ pub trait Handler: Send + Sync + 'static {
     fn recursed(&self) {}
 }
 
+/// A handler that nothing can make recurse, so that it needs no protection from that; see
+/// [`Ops::new_leaf`].
+///
+/// # Safety
+///
+/// [`Handler::call`] must call nothing that the tracer can hook, neither itself nor by way of what
+/// it calls.
+pub unsafe trait Leaf: Handler {}
+
 /// What an [`Ops`] may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Flags(c_ulong);
@@ -141,8 +150,9 @@ impl Flags {
 ///
 /// # Invariants
 ///
-/// `ops.func` is `Self::callback`, and `ops` is the field of that name of a pinned `Ops<H>` for
-/// as long as it is registered; it is registered only if `registered` is true.
+/// `ops.func` is `Self::callback` or `Self::callback_leaf`, and `ops` is the field of that name of
+/// a pinned `Ops<H>` for as long as it is registered; it is registered only if `registered` is
+/// true.
 #[pin_data(PinnedDrop)]
 pub struct Ops<H: Handler> {
     #[pin]
@@ -161,13 +171,35 @@ unsafe impl<H: Handler> Sync for Ops<H> {}
 impl<H: Handler> Ops<H> {
     /// Creates an `Ops` that is not registered and has no functions.
     pub fn new(handler: H, flags: Flags) -> impl PinInit<Self> {
+        Self::with_callback(handler, flags, Self::callback)
+    }
+
+    /// Creates an `Ops` whose handler is called without a look whether it runs already, which
+    /// makes calls of hooked functions cheaper. [`Handler::recursed`] is never called.
+    pub fn new_leaf(handler: H, flags: Flags) -> impl PinInit<Self>
+    where
+        H: Leaf,
+    {
+        Self::with_callback(handler, flags, Self::callback_leaf)
+    }
+
+    fn with_callback(
+        handler: H,
+        flags: Flags,
+        callback: unsafe extern "C" fn(
+            c_ulong,
+            c_ulong,
+            *mut bindings::ftrace_ops,
+            *mut bindings::ftrace_regs,
+        ),
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
-            ops <- Opaque::ffi_init(|slot: *mut bindings::ftrace_ops| {
+            ops <- Opaque::ffi_init(move |slot: *mut bindings::ftrace_ops| {
                 // SAFETY: `slot` is valid for writes; all bytes zero is how C initialises an
                 // `ftrace_ops` before the fields that follow.
                 unsafe { slot.write_bytes(0, 1) };
                 // SAFETY: As above.
-                unsafe { (*slot).func = Some(Self::callback) };
+                unsafe { (*slot).func = Some(callback) };
                 // `DYNAMIC`: unregistering waits until nobody uses the memory of this `Ops`.
                 //
                 // SAFETY: As above.
@@ -311,6 +343,34 @@ impl<H: Handler> Ops<H> {
 
         // SAFETY: `bit` is what the matching trylock returned.
         unsafe { bindings::ftrace_test_recursion_unlock(bit) };
+    }
+
+    /// What ftrace calls if the handler is a [`Leaf`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::callback`].
+    unsafe extern "C" fn callback_leaf(
+        ip: c_ulong,
+        parent_ip: c_ulong,
+        ops: *mut bindings::ftrace_ops,
+        fregs: *mut bindings::ftrace_regs,
+    ) {
+        // SAFETY: As in `callback`.
+        let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
+
+        // SAFETY: Enabled again below.
+        unsafe { bindings::preempt_disable_notrace() };
+
+        // SAFETY: `fregs` is valid and ours for this call; `Regs` is a transparent wrapper.
+        let regs = unsafe { &mut *fregs.cast::<Regs>() };
+        this.handler.call(ip, parent_ip, regs);
+
+        // The scheduler may run here, and hooked functions in it: that is no recursion of the
+        // handler, which is done.
+        //
+        // SAFETY: Disabled above.
+        unsafe { bindings::preempt_enable_notrace() };
     }
 }
 

@@ -18,7 +18,7 @@ import sys
 ROOTS = [
     (r"^klp_update_patch_state$", False),
     (r"^__klp_sched_try_switch$", False),
-    (r"^_R.*6ftrace.*3Ops.*9livepatch5patch5Table.*8callback", True),
+    (r"^_R.*6ftrace.*3Ops.*9livepatch5patch5Table.*(8callback|13callback_leaf)", True),
 ]
 PANIC = re.compile(
     r"9panicking|unwrap_failed|expect_failed|slice_index_fail|slice_(start|end)_index"
