@@ -302,7 +302,15 @@ impl Registry {
                 return Err(error);
             }
         }
+        self.settle();
         Ok(())
+    }
+
+    /// Has calls of patched functions cost no more than they must, until something changes.
+    fn settle(&self) {
+        if self.transition.is_none() {
+            self.redirects.settle();
+        }
     }
 
     fn patch_coming_object(&mut self, patch: PatchRef, object: &Object) -> Result {
@@ -384,6 +392,7 @@ impl Registry {
                 func.forget_addresses();
             }
         }
+        self.settle();
     }
 }
 

@@ -10,6 +10,10 @@
 //! Entries are made in batches, one for the functions of an object that no patch had before. A
 //! batch is one `ftrace_ops`: it is registered in one go, and dropped when no entry is left in it.
 //!
+//! While no transition concerns a batch, ftrace makes each function a jump to its replacement, and
+//! calls the handler only where somebody else hooks the function, too ([`Redirects::settle`]). Any
+//! change of a slot comes after the jumps of its batch were taken back.
+//!
 //! # Concurrency
 //!
 //! All changes are made with `klp_mutex` held. The handler takes no lock; it runs with preemption
@@ -273,6 +277,28 @@ impl Table {
         }
     }
 
+    /// The functions that have one destination for all tasks: where ftrace hooks them, and where
+    /// they go.
+    #[cfg(CONFIG_LIVEPATCH_RUST_JUMP)]
+    fn jumps(&self) -> Result<(KVVec<usize>, KVVec<usize>)> {
+        let mut ips = KVVec::with_capacity(self.entries.len(), GFP_KERNEL)?;
+        let mut addrs = KVVec::with_capacity(self.entries.len(), GFP_KERNEL)?;
+        for entry in self.entries.iter() {
+            if !entry.hooked.load(Relaxed) {
+                continue;
+            }
+            let Some(slot) = self.slots.get(entry.slot) else {
+                continue;
+            };
+            let destination = slot.steady.load(Relaxed);
+            if destination != ORIGINAL && destination != SPLIT {
+                ips.push(slot.ip, GFP_KERNEL)?;
+                addrs.push(destination, GFP_KERNEL)?;
+            }
+        }
+        Ok((ips, addrs))
+    }
+
     /// Whether no patch has a replacement for any function.
     fn is_empty(&self) -> bool {
         self.entries.iter().all(Entry::is_empty)
@@ -374,6 +400,14 @@ fn log_offender(fresh: &[Fresh<'_>], refused: Refused) -> Error {
     refused.error()
 }
 
+/// Writes down what follows from the function stack of `entry`, which is one of `ops`.
+fn update(ops: Pin<&Ops<Table>>, entry: &Entry) {
+    // From here on calls go by the slot. Tasks that have come to a replacement by a jump are found
+    // there as those are that the handler has sent.
+    warn_on!(ops.clear_jumps().is_err());
+    ops.get_ref().handler().update(entry);
+}
+
 /// All functions that are patched.
 pub(crate) struct Redirects {
     batches: KVec<Pin<KBox<Ops<Table>>>>,
@@ -387,12 +421,37 @@ impl Redirects {
         }
     }
 
-    fn find(&self, old_func: usize) -> Option<(&Table, &Entry)> {
+    fn find(&self, old_func: usize) -> Option<(Pin<&Ops<Table>>, &Entry)> {
         self.batches.iter().find_map(|ops| {
-            let table = ops.handler();
-            Some((table, table.find(old_func)?))
+            let entry = ops.handler().find(old_func)?;
+            Some((ops.as_ref(), entry))
         })
     }
+
+    /// Lets functions whose way does not depend on the task jump to their replacements, without a
+    /// call of the handler. No transition may be going on.
+    ///
+    /// What fails here leaves things as they are: the handler is called.
+    #[cfg(CONFIG_LIVEPATCH_RUST_JUMP)]
+    pub(crate) fn settle(&self) {
+        for ops in self.batches.iter().filter(|ops| !ops.has_jumps()) {
+            let Ok((ips, addrs)) = ops.handler().jumps() else {
+                continue;
+            };
+            if ips.is_empty() {
+                continue;
+            }
+            // SAFETY: The addresses are those of replacements in patches that are on the function
+            // stacks; their authors promise the types. Before a patch is taken off, `update` clears
+            // the jumps, and its code stays until no task can be in it.
+            let done = unsafe { ops.as_ref().set_jumps(&ips, &addrs) };
+            warn_on!(done.is_err());
+        }
+    }
+
+    /// As above, where ftrace cannot do this.
+    #[cfg(not(CONFIG_LIVEPATCH_RUST_JUMP))]
+    pub(crate) fn settle(&self) {}
 
     /// Puts all functions of `object`, which is loaded, on their function stacks.
     ///
@@ -435,11 +494,11 @@ impl Redirects {
 
         // Nothing can fail from here on: each function has an entry.
         for func in object.funcs() {
-            if let Some((table, entry)) = self.find(func.old_func()) {
+            if let Some((ops, entry)) = self.find(func.old_func()) {
                 // SAFETY: The node is in no list, and the head is initialised.
                 unsafe { bindings::list_add(func.stack_node(), entry.stack.get()) };
                 func.set_patched(true);
-                table.update(entry);
+                update(ops, entry);
             }
         }
         object.set_patched(true);
@@ -455,11 +514,11 @@ impl Redirects {
             if (nops_only && !func.is_nop()) || !func.is_patched() {
                 continue;
             }
-            if let Some((table, entry)) = self.find(func.old_func()) {
+            if let Some((ops, entry)) = self.find(func.old_func()) {
                 // SAFETY: The node is on the entry's stack, as `patch_object` put it there.
                 unsafe { bindings::list_del(func.stack_node()) };
                 func.set_patched(false);
-                table.update(entry);
+                update(ops, entry);
             } else {
                 warn_on!(true);
             }
@@ -474,8 +533,8 @@ impl Redirects {
     /// [`Func::in_transition`] has changed for them.
     pub(crate) fn update_object(&self, object: &Object) {
         for func in object.funcs().filter(|func| func.is_patched()) {
-            if let Some((table, entry)) = self.find(func.old_func()) {
-                table.update(entry);
+            if let Some((ops, entry)) = self.find(func.old_func()) {
+                update(ops, entry);
             }
         }
     }

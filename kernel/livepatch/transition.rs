@@ -654,6 +654,7 @@ impl Registry {
 
         pr_notice!("'{}': {} complete\n", patch.name(), target.verb());
 
+        self.redirects.settle();
         TARGET.store(PatchState::Idle.raw(), Relaxed);
         PATCH.store(ptr::null_mut(), Relaxed);
         self.transition = None;

@@ -159,6 +159,8 @@ pub struct Ops<H: Handler> {
     ops: Opaque<bindings::ftrace_ops>,
     /// Whether ftrace knows of `ops`. Written by `register` and `drop` alone.
     registered: Atomic<bool>,
+    /// Whether functions may be jumps: the handler need not be called for them.
+    jumps: Atomic<bool>,
     handler: H,
 }
 
@@ -206,6 +208,7 @@ impl<H: Handler> Ops<H> {
                 unsafe { (*slot).flags = flags.0 | bindings::FTRACE_OPS_FL_DYNAMIC as c_ulong };
             }),
             registered: Atomic::new(false),
+            jumps: Atomic::new(false),
             handler,
         })
     }
@@ -222,7 +225,7 @@ impl<H: Handler> Ops<H> {
 
     /// Adds functions, given by addresses for which [`location`] is not `None`, to the set.
     ///
-    /// May be called while registered. May sleep.
+    /// May be called while registered; jumps are cleared then. May sleep.
     ///
     /// # Errors
     ///
@@ -238,8 +241,8 @@ impl<H: Handler> Ops<H> {
 
     /// Removes functions from the set.
     ///
-    /// May be called while registered, but not for all functions of the set then. A CPU may be in
-    /// the handler for a removed function still when this returns. May sleep.
+    /// May be called while registered, but not for all functions of the set then; jumps are cleared
+    /// then. A CPU may be in the handler for a removed function still when this returns. May sleep.
     ///
     /// # Errors
     ///
@@ -275,6 +278,7 @@ impl<H: Handler> Ops<H> {
         if count == 0 {
             return Err(EINVAL);
         }
+        self.clear_jumps()?;
         // SAFETY: `self.ops` is an initialised `ftrace_ops`, and `ips` has `count` elements, which
         // the C side only reads.
         to_result(unsafe {
@@ -311,6 +315,69 @@ impl<H: Handler> Ops<H> {
         to_result(unsafe { bindings::register_ftrace_function(ops) })?;
         self.registered.store(true, Relaxed);
         Ok(())
+    }
+
+    /// Lets functions of the set jump to an address each, without a call of the handler.
+    ///
+    /// A function is a jump for as long as nobody else hooks it. While somebody else does, the
+    /// handler is called, and has to send calls to the same address. So to others this `Ops` looks
+    /// as it does without jumps. `ips` and `addrs` are the functions and where each of them jumps
+    /// to; functions that are left out have the handler called.
+    ///
+    /// Wraps C's `ftrace_set_jumps()`. May sleep. Takes as long as it takes to patch the text of
+    /// the kernel once.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: not registered, not with [`Flags::IPMODIFY`], or not as many addresses as
+    ///   functions.
+    /// - `EBUSY`: there are jumps already.
+    /// - `ENOENT`: one of the functions is not in the set.
+    /// - `ENODEV`: ftrace has disabled itself after a bug.
+    ///
+    /// # Safety
+    ///
+    /// Each address must be that of a function that has the type of the hooked one, and that stays
+    /// in memory for as long as calls that have come there run.
+    #[cfg(CONFIG_FTRACE_OPS_JUMP)]
+    pub unsafe fn set_jumps(self: Pin<&Self>, ips: &[usize], addrs: &[usize]) -> Result {
+        let count = c_uint::try_from(ips.len()).map_err(|_| EINVAL)?;
+        if addrs.len() != ips.len() || !self.is_registered() {
+            return Err(EINVAL);
+        }
+        // SAFETY: `ops` is registered; both slices have `count` elements, which C only reads; the
+        // caller promises that calls may go to the addresses.
+        to_result(unsafe {
+            bindings::ftrace_set_jumps(self.ops.get(), ips.as_ptr(), addrs.as_ptr(), count)
+        })?;
+        self.jumps.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Has the handler called again for all functions of the set.
+    ///
+    /// No CPU executes a jump any more when this returns, but tasks may be in the functions that
+    /// they have led to. Does nothing if there are none. May sleep.
+    ///
+    /// Wraps C's `ftrace_clear_jumps()`.
+    ///
+    /// # Errors
+    ///
+    /// - `ENODEV`: ftrace has disabled itself after a bug.
+    pub fn clear_jumps(self: Pin<&Self>) -> Result {
+        if !self.has_jumps() {
+            return Ok(());
+        }
+        #[cfg(CONFIG_FTRACE_OPS_JUMP)]
+        // SAFETY: `ops` is registered.
+        to_result(unsafe { bindings::ftrace_clear_jumps(self.ops.get()) })?;
+        self.jumps.store(false, Relaxed);
+        Ok(())
+    }
+
+    /// Returns whether functions of the set may be jumps at present.
+    pub fn has_jumps(&self) -> bool {
+        self.jumps.load(Relaxed)
     }
 
     /// What ftrace calls.

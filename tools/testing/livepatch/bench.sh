@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # The benchmark: build both cores from one tree and one configuration, run the
 # same cases on both, and compare. CASES="enable call" runs some of them,
-# CASES=quick the short check.
+# CASES=quick the short check. BENCH_CONFIG=default takes the kernels of the tests,
+# which saves building others where only the bars are looked at.
 . "$(dirname "$0")/lib.sh"
 
-ARCH=${ARCH:-x86_64} CASES=${CASES:-}
-CORE=rust CONFIG=bench check_options
+ARCH=${ARCH:-x86_64} CASES=${CASES:-} BENCH_CONFIG=${BENCH_CONFIG:-bench}
+CORE=rust CONFIG=$BENCH_CONFIG check_options
 need_root
 "$KLP_TOOLS/setup.sh"
 run=$KLP_CACHE/run/bench
@@ -15,9 +16,9 @@ mkdir -p "$run"
 # shellcheck disable=SC2086
 plan=$(enter $bench plan "$CASES")
 for core in c rust; do
-	"$KLP_TOOLS/build.sh" "$ARCH" "$core" bench
+	KLP_BENCH=y "$KLP_TOOLS/build.sh" "$ARCH" "$core" "$BENCH_CONFIG"
 	# Copies: somebody may build while this runs.
-	build=$KLP_CACHE/build/$(build_name "$ARCH" "$core" bench)
+	build=$KLP_CACHE/build/$(build_name "$ARCH" "$core" "$BENCH_CONFIG")
 	cp "$build/bench/size" "$run/size-$core"
 	cp "$build/arch/x86/boot/bzImage" "$run/kernel-$core"
 	cp "$build/bench/initramfs" "$run/initramfs-$core"
@@ -33,7 +34,7 @@ one_guest() {
 		-icount shift=0,sleep=off -cpu max,-rdrand,-rdseed,-erms,-fsrm,-fsrs,-fzrm -smp "$3" -m 3G -seed 1 \
 		-rtc base=2026-01-01,clock=vm -nodefaults -display none -no-reboot -serial "file:/klp/run/bench/$1.log" \
 		-kernel "/klp/run/bench/kernel-$2" -initrd "/klp/run/bench/initramfs-$2" \
-		-append "console=ttyS0 quiet loglevel=1 nokaslr norandmaps tsc=reliable panic=-1 \"bench=$4\"" \
+		-append "console=ttyS0 quiet loglevel=1 nokaslr norandmaps tsc=reliable panic=-1 kunit.enable=0 \"bench=$4\"" \
 		</dev/null >"$run/$1.qemu" 2>&1 || rc=$?
 	if [ "$rc" = 0 ] && grep -q '^@end' "$run/$1.log"; then
 		say "  $1: $((SECONDS - start)) s"

@@ -15,6 +15,7 @@ tree=/klp/$(basename "$TREE")
 
 configure() {
 	local frags=(x86_64 core-"$core") f
+	[ ! -e "$KLP_TOOLS/config/x86_64-$core.config" ] || frags+=("x86_64-$core")
 	[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
 	if [ "$config" != default ]; then
 		frags+=("$config")
@@ -103,7 +104,7 @@ build_all() {
 		return
 	fi
 	step "Building $name" build || die "the kernel does not build" "look at the lines above"
-	if [ "$config" = bench ]; then
+	if [ -n "${KLP_BENCH:-}" ]; then
 		step "Building the benchmark for $name" build_bench || die "the benchmark does not build" "look at the lines above"
 		return 0
 	fi

@@ -12,12 +12,13 @@ rm -rf "$out"; mkdir -p "$out"
 # What goes together, in an order in which each step builds:
 # "subject|files of ours (patterns, or !patterns of what is left out)|patches|why".
 parts=(
-"rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0001-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
-"livepatch: add a core in Rust|kernel/livepatch/*|0002-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
-"rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0004-*|A livepatch is declared by a macro and checked when it is compiled."
-"samples: livepatch: add samples in Rust|samples/*|0003-*|Shows what the API for livepatches in Rust is for, and that it works."
+"ftrace: let an ops have its functions jump||0001-*|An ops that only sends calls elsewhere need not be called: while it is alone, its functions jump. To others it stays the IPMODIFY user that it is."
+"rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0003-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
+"livepatch: add a core in Rust|kernel/livepatch/*|0004-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
+"rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0006-*|A livepatch is declared by a macro and checked when it is compiled."
+"samples: livepatch: add samples in Rust|samples/*|0007-*|Shows what the API for livepatches in Rust is for, and that it works."
 "selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, patches in Rust."
-"Documentation: livepatch: describe the core and patches in Rust|Documentation/*|0005-*|For whoever wants to change the core, and for authors of patches."
+"Documentation: livepatch: describe the core and patches in Rust|Documentation/*|0008-*|For whoever wants to change the core, and for authors of patches."
 )
 who=$(cd "$KLP_REPO" && git log -1 --format='%an <%ae>' 2>/dev/null || echo 'livepatch <livepatch@localhost>')
 when=$(cd "$KLP_REPO" && git log -1 --format=%aD 2>/dev/null || date -R)

@@ -6,6 +6,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/error-injection.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/sched.h>
@@ -22,6 +23,7 @@ noinline int klpr_target_one(void)
 {
 	return klpr_number(1);
 }
+ALLOW_ERROR_INJECTION(klpr_target_one, ERRNO);
 
 noinline int klpr_target_two(void)
 {
