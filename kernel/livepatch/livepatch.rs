@@ -19,7 +19,7 @@
 //! | `relocs.rs`     | relocations against symbols that are not exported            |
 //! | `abi.rs`        | the structures that patches consist of, fenced               |
 //! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs`, `sort.rs` | no bindings       |
-//! | `exports.c`     | what has to be C                                             |
+//! | `exports.c`, `hooks.c` | what has to be C                                      |
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 

@@ -6,7 +6,8 @@
 //! uses, and `TIF_PATCH_PENDING` that it has yet to switch. A task switches when it is known to be
 //! in none of the functions concerned:
 //!
-//! - on its way to user mode, or in the idle loop: `klp_update_patch_state()`;
+//! - on its way to user mode, or in the idle loop: `klp_update_patch_state()`. Tasks that run in
+//!   user mode when they are marked are made to pass there, by `klp_arch_set_pending()`;
 //! - when it goes to sleep in a freezable state, and its stack is free of them:
 //!   `__klp_sched_try_switch()`;
 //! - while it does not run, and its stack is free of them: [`Registry::try_complete_transition`].
@@ -166,6 +167,13 @@ fn is_pending(task: &Task) -> bool {
 fn set_pending(task: &Task) {
     // SAFETY: The task is valid.
     unsafe { bindings::klp_set_patch_pending(task.as_ptr()) };
+}
+
+/// As [`set_pending`], and has the task pass the kernel's exit soon if it runs in user mode on
+/// another CPU.
+fn set_pending_and_kick(task: &Task) {
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_set_pending_and_kick(task.as_ptr()) };
 }
 
 fn clear_pending(task: &Task) {
@@ -526,7 +534,9 @@ impl Registry {
 
         each_task(|task| {
             if patch_state(task) != target.state().raw() {
-                set_pending(task);
+                // One interrupt for each CPU that is in user mode, and no lock: short enough for
+                // `tasklist_lock`.
+                set_pending_and_kick(task);
             }
         });
 

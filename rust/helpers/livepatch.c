@@ -6,6 +6,7 @@
 #include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/livepatch.h>
+#include <linux/livepatch_hooks.h>
 #include <linux/livepatch_sched.h>
 #include <linux/module.h>
 #include <linux/pid.h>
@@ -62,6 +63,11 @@ rust_helper_klp_test_and_clear_patch_pending(struct task_struct *task)
 __rust_helper void rust_helper_klp_set_patch_pending(struct task_struct *task)
 {
 	set_tsk_thread_flag(task, TIF_PATCH_PENDING);
+}
+
+__rust_helper void rust_helper_klp_set_pending_and_kick(struct task_struct *task)
+{
+	klp_arch_set_pending(task);
 }
 
 __rust_helper void rust_helper_klp_clear_patch_pending(struct task_struct *task)

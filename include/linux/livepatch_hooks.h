@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The hooks of livepatch in an architecture's way to user mode.
+ *
+ * A task that has yet to switch has TIF_PATCH_PENDING set. On its way to user
+ * mode it is in no function of the kernel any more, and switches itself.
+ *
+ *  klp_arch_set_pending(task)      sets the flag, and has a task that runs in
+ *                                  user mode on another CPU come by soon;
+ *  klp_arch_exit_to_user(ti_work)  looks at the flag on the way to user mode.
+ *
+ * Each architecture says in <asm/livepatch_hooks.h> how it does it, and checks
+ * when it is compiled that the flag is looked at. Those without such a header
+ * use that of asm-generic.
+ */
+#ifndef _LINUX_LIVEPATCH_HOOKS_H
+#define _LINUX_LIVEPATCH_HOOKS_H
+
+#ifdef CONFIG_LIVEPATCH
+
+#include <linux/jump_label.h>
+#include <linux/livepatch.h>
+#include <linux/sched.h>
+#include <linux/thread_info.h>
+
+#ifdef CONFIG_LIVEPATCH_TEST_EXIT_HOOK
+DECLARE_STATIC_KEY_FALSE(klp_test_skip_exit_hook);
+
+static __always_inline bool klp_test_skip_exit(void)
+{
+	return static_branch_unlikely(&klp_test_skip_exit_hook);
+}
+#else
+static __always_inline bool klp_test_skip_exit(void)
+{
+	return false;
+}
+#endif
+
+/*
+ * What the architectures' hooks have in common.
+ *
+ * A test that has the hook left out has the flag dropped here and nothing else
+ * done. Left alone, the flag would keep the task from ever getting to user mode.
+ */
+static __always_inline void klp_exit_to_user(unsigned long ti_work)
+{
+	if (!(ti_work & _TIF_PATCH_PENDING))
+		return;
+	if (klp_test_skip_exit())
+		clear_thread_flag(TIF_PATCH_PENDING);
+	else
+		klp_update_patch_state(current);
+}
+
+/*
+ * Has a task that has just been marked come by the exit to user mode if it runs
+ * on another CPU.
+ *
+ * The CPU gets a reschedule interrupt, which no scheduling follows from unless
+ * it is due, and no tick: a CPU in nohz_full is interrupted once in a
+ * transition, for a microsecond, and not more. It cannot be spared that. Its
+ * task has to come by the kernel once to switch, or the transition never ends;
+ * whether it is in user mode can be seen from here only too early or too late.
+ *
+ * Idle tasks do not go to user mode. They are woken later, and only if their
+ * stack could not be checked. Nor do kernel threads and the workers of io_uring,
+ * which run in the kernel for good.
+ */
+static inline void klp_kick_user(struct task_struct *task)
+{
+	if (task->flags & (PF_KTHREAD | PF_USER_WORKER))
+		return;
+	/*
+	 * Orders the flag before the look at whether the task runs. Pairs with
+	 * the full barrier in __schedule() that comes after rq->curr was
+	 * written and before the new task gets to user mode. So either the task
+	 * is seen to run here, and is interrupted, or it sees the flag.
+	 */
+	smp_mb__after_atomic();
+	kick_process(task);
+}
+
+#include <asm/livepatch_hooks.h>
+
+#else /* !CONFIG_LIVEPATCH */
+
+static __always_inline void klp_arch_exit_to_user(unsigned long ti_work) {}
+
+#endif /* CONFIG_LIVEPATCH */
+#endif /* _LINUX_LIVEPATCH_HOOKS_H */

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * For tests only: livepatch.skip_exit_hook=Y has the hook on the way to user mode
+ * do nothing but drop the flag, as if it were not there.
+ */
+
+#include <linux/jump_label.h>
+#include <linux/kstrtox.h>
+#include <linux/livepatch_hooks.h>
+#include <linux/moduleparam.h>
+#include <linux/sysfs.h>
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "livepatch."
+
+DEFINE_STATIC_KEY_FALSE(klp_test_skip_exit_hook);
+
+static int klp_set_skip_exit_hook(const char *val, const struct kernel_param *kp)
+{
+	bool skip;
+	int ret = kstrtobool(val, &skip);
+
+	if (ret)
+		return ret;
+	if (skip)
+		static_branch_enable(&klp_test_skip_exit_hook);
+	else
+		static_branch_disable(&klp_test_skip_exit_hook);
+	return 0;
+}
+
+static int klp_get_skip_exit_hook(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%c\n", static_key_enabled(&klp_test_skip_exit_hook) ? 'Y' : 'N');
+}
+
+static const struct kernel_param_ops klp_skip_exit_hook_ops = {
+	.set = klp_set_skip_exit_hook,
+	.get = klp_get_skip_exit_hook,
+};
+module_param_cb(skip_exit_hook, &klp_skip_exit_hook_ops, NULL, 0600);
