@@ -19,7 +19,8 @@
 //! | `relocs.rs`     | relocations against symbols that are not exported            |
 //! | `abi.rs`        | the structures that patches consist of, fenced               |
 //! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs`, `sort.rs` | no bindings       |
-//! | `exports.c`, `hooks.c` | what has to be C                                      |
+//! | `trace.rs`      | the trace event                                              |
+//! | `exports.c`, `events.c`, `hooks.c` | what has to be C                          |
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 
@@ -37,6 +38,7 @@ mod sort;
 mod state;
 mod symbols;
 mod sysfs;
+mod trace;
 mod transition;
 
 #[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]

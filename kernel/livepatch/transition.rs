@@ -34,6 +34,7 @@ use crate::{
     klp::{warn_on_once, Registry, KLP_MUTEX},
     phase::{Backoff, PatchState, Target},
     ranges::{self, Range},
+    trace::{self, Way},
 };
 use kernel::{
     bindings,
@@ -176,6 +177,11 @@ fn set_pending_and_kick(task: &Task) {
     unsafe { bindings::klp_set_pending_and_kick(task.as_ptr()) };
 }
 
+fn is_idle(task: &Task) -> bool {
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_task_is_idle(task.as_ptr()) }
+}
+
 fn clear_pending(task: &Task) {
     // SAFETY: The task is valid.
     unsafe { bindings::klp_clear_patch_pending(task.as_ptr()) };
@@ -283,7 +289,8 @@ fn explain(task: &Task, refusal: Refusal) {
 /// Switches a task if it is in none of the functions concerned, and returns whether it has arrived.
 ///
 /// `index` must be that of the transition to `target`.
-fn try_switch(task: &Task, target: PatchState, index: &Index) -> bool {
+#[inline]
+fn try_switch(task: &Task, target: PatchState, index: &Index, way: Way) -> bool {
     if patch_state(task) == target.raw() {
         return true;
     }
@@ -293,8 +300,11 @@ fn try_switch(task: &Task, target: PatchState, index: &Index) -> bool {
     }
 
     match tasklist::hold(task, |task| check_and_switch(task, target, index)) {
-        Some(Ok(())) => true,
-        // Only now, as nothing can be printed while the task is held.
+        // Only now, as nothing can be printed while the task is held, and what is traced may be.
+        Some(Ok(())) => {
+            trace::task_switch(task, target.raw(), way);
+            true
+        }
         Some(Err(refusal)) => {
             explain(task, refusal);
             false
@@ -306,17 +316,10 @@ fn try_switch(task: &Task, target: PatchState, index: &Index) -> bool {
     }
 }
 
-/// Switches a task to the state that the transition leads to, if it has yet to.
-///
-/// Called on the way to user mode and in the idle loop for the current task, where RCU may not be
-/// watching; and, with harm to consistency, for any task when a transition is forced. Takes no
-/// lock, and does not sleep.
-///
-/// # Safety
-///
-/// `task` must be valid. It must be the current one, or not run, unless the transition is forced.
-#[export]
-unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
+/// Switches a task to the state that the transition leads to, if it has yet to. Takes no lock, and
+/// does not sleep.
+#[inline(always)]
+fn update(task: &Task, way: Way) {
     // `synchronize` waits for this.
     //
     // SAFETY: Enabled again below.
@@ -326,14 +329,35 @@ unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
     // CPU, before what the ftrace handler reads of the redirected functions. Pairs with the write
     // barrier in `start_transition`.
     //
-    // SAFETY: The caller gives a valid task.
-    if unsafe { bindings::klp_test_and_clear_patch_pending(task) } {
-        // SAFETY: As above.
-        unsafe { bindings::klp_task_set_patch_state(task, TARGET.load(Relaxed)) };
+    // SAFETY: The task is valid.
+    if unsafe { bindings::klp_test_and_clear_patch_pending(task.as_ptr()) } {
+        let state = TARGET.load(Relaxed);
+        set_patch_state(task, state);
+        trace::task_switch(task, state, way);
     }
 
     // SAFETY: Disabled above.
     unsafe { bindings::preempt_enable_notrace() };
+}
+
+/// Switches the current task if it has yet to.
+///
+/// Called by the architecture's hook on the way to user mode, and by the idle loop between two
+/// rounds. Both are places where RCU is watching, and where the task is in no function that can be
+/// patched.
+///
+/// # Safety
+///
+/// `task` must be valid, and be the current one.
+#[export]
+unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
+    // SAFETY: The caller gives a valid task; `Task` is a transparent wrapper.
+    let task = unsafe { &*task.cast::<Task>() };
+    if is_idle(task) {
+        update(task, Way::Idle);
+    } else {
+        update(task, Way::ExitToUser);
+    }
 }
 
 /// Switches the current task, which is about to sleep in a freezable state, if its stack allows.
@@ -367,7 +391,7 @@ unsafe extern "C" fn __klp_sched_try_switch() {
     // SAFETY: The flag was set, so that there is an index, that of a transition to `target`. It is
     // valid until `synchronize` has waited for us, who run with preemption disabled.
     if let Some(index) = unsafe { INDEX.load(Relaxed).as_ref() } {
-        try_switch(task, target, index);
+        try_switch(task, target, index, Way::Scheduler);
     }
 }
 
@@ -392,7 +416,11 @@ unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
     } else {
         clear_pending(child);
     }
-    set_patch_state(child, patch_state(parent));
+    let state = patch_state(parent);
+    set_patch_state(child, state);
+    if state != PatchState::Idle.raw() && state == TARGET.load(Relaxed) {
+        trace::task_switch(child, state, Way::Fork);
+    }
 }
 
 /// Asks the tasks that have yet to switch to come by the kernel's exit: user tasks by a signal that
@@ -557,14 +585,14 @@ impl Registry {
         let [index, _] = &transition.index;
         let mut complete = true;
 
-        tasklist::walk_threads(|task| complete &= try_switch(task, target, index));
+        tasklist::walk_threads(|task| complete &= try_switch(task, target, index, Way::StackCheck));
 
         // SAFETY: May sleep here.
         unsafe { bindings::cpus_read_lock() };
         tasklist::for_each_idle(|cpu, task| {
             // SAFETY: The number is one of a CPU.
             if unsafe { bindings::cpu_online(cpu) } {
-                if !try_switch(task, target, index) {
+                if !try_switch(task, target, index, Way::StackCheck) {
                     complete = false;
                     // Has it pass the idle loop, where it switches.
                     //
@@ -575,6 +603,7 @@ impl Registry {
                 // It does not run anything, and cannot before the lock is released.
                 clear_pending(task);
                 set_patch_state(task, target.raw());
+                trace::task_switch(task, target.raw(), Way::Idle);
             }
         });
         // SAFETY: Taken above.
@@ -724,8 +753,7 @@ impl Registry {
         pr_warn!("forcing remaining tasks to the patched state\n");
 
         each_task(|task| {
-            // SAFETY: The task is valid.
-            unsafe { klp_update_patch_state(task.as_ptr()) };
+            update(task, Way::Forced);
         });
 
         if transition.target == Target::Unpatched {

@@ -70,6 +70,11 @@ __rust_helper void rust_helper_klp_set_pending_and_kick(struct task_struct *task
 	klp_arch_set_pending(task);
 }
 
+__rust_helper notrace bool rust_helper_klp_task_is_idle(struct task_struct *task)
+{
+	return is_idle_task(task);
+}
+
 __rust_helper void rust_helper_klp_clear_patch_pending(struct task_struct *task)
 {
 	clear_tsk_thread_flag(task, TIF_PATCH_PENDING);

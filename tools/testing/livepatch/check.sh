@@ -91,6 +91,8 @@ check_patch_files() {
 		patches/*) mode="--ignore $ignore";;
 		# A program; the kernel's names of attributes are made there.
 		*/bench/init.c) mode="$mode,PREFER_DEFINED_ATTRIBUTE_MACRO";;
+		# Trace events are declared in this form everywhere.
+		include/trace/*) mode="$mode,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT";;
 		# It is the header of linux/ that includes the one of the architecture.
 		include/linux/*) mode="$mode,ARCH_INCLUDE_LINUX,INCLUDE_LINUX";;
 		*.sh) mode="-f --ignore $ignore,LONG_LINE,LONG_LINE_COMMENT";;

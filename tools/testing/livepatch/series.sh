@@ -15,7 +15,7 @@ parts=(
 "ftrace: let an ops have its functions jump||0001-*|An ops that only sends calls elsewhere need not be called: while it is alone, its functions jump. To others it stays the IPMODIFY user that it is."
 "livepatch: let architectures hook the way to user mode|arch/* include/linux/* include/asm-generic/* kernel/livepatch/hooks.c|0002-*|Hooks that mark a task, have it come by if it is in user mode, and look at the mark."
 "rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0003-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
-"livepatch: add a core in Rust|kernel/livepatch/* !kernel/livepatch/hooks.c|0004-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
+"livepatch: add a core in Rust|kernel/livepatch/* !kernel/livepatch/hooks.c include/trace/*|0004-* 0005-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
 "rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0006-*|A livepatch is declared by a macro and checked when it is compiled."
 "samples: livepatch: add samples in Rust|samples/*|0007-*|Shows what the API for livepatches in Rust is for, and that it works."
 "selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, patches in Rust."

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The trace events of livepatch, which Rust calls. */
+
+#define CREATE_TRACE_POINTS
+#define CREATE_RUST_TRACE_POINTS
+#include <trace/events/livepatch.h>
