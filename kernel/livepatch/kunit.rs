@@ -72,6 +72,10 @@ mod phase {
     fn signals_come_every_fifteen_seconds() {
         cases::signals_come_every_fifteen_seconds();
     }
+    #[test]
+    fn looks_that_come_early_do_not_hurry_signals() {
+        cases::looks_that_come_early_do_not_hurry_signals();
+    }
 }
 
 #[kunit_tests(livepatch_ranges)]

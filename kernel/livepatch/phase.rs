@@ -81,39 +81,40 @@ pub(crate) struct Backoff {
     second: usize,
     /// Ticks until the next look.
     delay: usize,
-    /// Ticks since the transition started, as far as they were waited for.
-    waited: usize,
-    /// How often the tasks that were left were asked to pass the kernel's exit.
-    signals: usize,
+    /// When to ask the tasks that are left to pass the kernel's exit, in milliseconds since the
+    /// transition started.
+    signal_at: usize,
+    /// Whether they were asked.
+    signaled: bool,
 }
 
 impl Backoff {
-    /// After how many seconds, and how often from then on, tasks are asked.
-    const SIGNAL_SECONDS: usize = 15;
+    /// After how many milliseconds, and how often from then on, tasks are asked.
+    const SIGNAL_MILLIS: usize = 15_000;
 
     /// The wait before the first retry is a tick.
     pub(crate) const fn new(ticks_per_second: usize) -> Self {
         Self {
             second: ticks_per_second,
             delay: 1,
-            waited: 0,
-            signals: 0,
+            signal_at: Self::SIGNAL_MILLIS,
+            signaled: false,
         }
     }
 
-    /// A look has left tasks over: says what to do.
-    pub(crate) fn next(&mut self) -> Retry {
-        let due = (self.signals + 1).saturating_mul(Self::SIGNAL_SECONDS * self.second);
-        let signal = self.waited >= due;
-        if signal {
-            self.signals += 1;
-        }
+    /// A look, so many milliseconds after the transition has started, has left tasks over: says
+    /// what to do.
+    pub(crate) fn next(&mut self, millis: usize) -> Retry {
+        let signal = millis >= self.signal_at;
         let retry = Retry {
             signal,
-            announce: signal && self.signals == 1,
+            announce: signal && !self.signaled,
             delay: self.delay,
         };
-        self.waited = self.waited.saturating_add(self.delay);
+        if signal {
+            self.signaled = true;
+            self.signal_at = millis.saturating_add(Self::SIGNAL_MILLIS);
+        }
         self.delay = (self.delay * 2).min(self.second);
         retry
     }
@@ -142,7 +143,7 @@ pub(crate) mod cases {
         let mut last = 0;
         let mut sum = 0;
         for _ in 0..9 {
-            let retry = backoff.next();
+            let retry = backoff.next(sum * 4);
             assert!(retry.delay > last && retry.delay <= 250);
             assert!(!retry.signal);
             last = retry.delay;
@@ -151,7 +152,7 @@ pub(crate) mod cases {
         assert_eq!(last, 250);
         // The whole run-up takes about two seconds.
         assert!(sum < 3 * 250);
-        assert_eq!(backoff.next().delay, 250);
+        assert_eq!(backoff.next(sum * 4).delay, 250);
     }
 
     pub(crate) fn signals_come_every_fifteen_seconds() {
@@ -160,17 +161,29 @@ pub(crate) mod cases {
             let mut now = 0;
             let mut signals = 0;
             while now < 100 * hz {
-                let retry = backoff.next();
+                let retry = backoff.next(now * 1000 / hz);
                 if retry.signal {
                     signals += 1;
                     assert!(now >= signals * 15 * hz);
-                    assert!(now < signals * 15 * hz + hz);
+                    assert!(now < signals * (15 * hz + hz));
                     assert_eq!(retry.announce, signals == 1);
                 }
                 now += retry.delay;
             }
             assert_eq!(signals, 6);
         }
+    }
+
+    pub(crate) fn looks_that_come_early_do_not_hurry_signals() {
+        let mut backoff = Backoff::new(250);
+        for _ in 0..100 {
+            assert!(!backoff.next(14_999).signal);
+        }
+        assert!(backoff.next(15_000).announce);
+        assert!(!backoff.next(29_999).signal);
+        let late = backoff.next(90_000);
+        assert!(late.signal && !late.announce);
+        assert!(!backoff.next(104_999).signal);
     }
 }
 
@@ -193,5 +206,9 @@ mod tests {
     #[test]
     fn signals_come_every_fifteen_seconds() {
         cases::signals_come_every_fifteen_seconds();
+    }
+    #[test]
+    fn looks_that_come_early_do_not_hurry_signals() {
+        cases::looks_that_come_early_do_not_hurry_signals();
     }
 }

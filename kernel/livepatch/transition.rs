@@ -48,7 +48,7 @@ use kernel::{
     },
     task::Task,
     tasklist::{self, Held},
-    time::msecs_to_jiffies,
+    time::{msecs_to_jiffies, Instant, Monotonic},
     types::Opaque, //
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Transition {
     target: Target,
     /// When to look again at the tasks that are left.
     backoff: Backoff,
+    /// When it has started, or was turned round.
+    started: Instant<Monotonic>,
     /// The ranges of code that tasks must not be in, and room to write down others.
     index: [KBox<Index>; 2],
 }
@@ -71,6 +73,12 @@ static TARGET: Atomic<i32> = Atomic::new(PatchState::Idle.raw());
 
 /// The ranges of code that tasks must not be in, for those who hold no lock.
 static INDEX: Atomic<*const Index> = Atomic::new(ptr::null());
+
+/// How many tasks the last look has left over, less those that have switched by themselves since.
+///
+/// Only a hint: tasks that exit are not subtracted, and those that switch while the look goes on
+/// may be or not. When it comes to zero, it is worth to look again at once.
+static LEFT: Atomic<i32> = Atomic::new(0);
 
 /// The patch in transition, for sysfs, which only compares it.
 static PATCH: Atomic<*mut bindings::klp_patch> = Atomic::new(ptr::null_mut());
@@ -316,8 +324,9 @@ fn try_switch(task: &Task, target: PatchState, index: &Index, way: Way) -> bool 
     }
 }
 
-/// Switches a task to the state that the transition leads to, if it has yet to. Takes no lock, and
-/// does not sleep.
+/// Switches a task to the state that the transition leads to, if it has yet to, and has the
+/// transition end soon if it was the last one. Does not sleep; takes the locks of a workqueue at
+/// most.
 #[inline(always)]
 fn update(task: &Task, way: Way) {
     // `synchronize` waits for this.
@@ -334,6 +343,11 @@ fn update(task: &Task, way: Way) {
         let state = TARGET.load(Relaxed);
         set_patch_state(task, state);
         trace::task_switch(task, state, way);
+        // No ordering is needed: the look takes locks before it reads the states, and should it
+        // read an old one, it comes again.
+        if LEFT.fetch_add(-1, Relaxed) == 1 {
+            retry_in(0);
+        }
     }
 
     // SAFETY: Disabled above.
@@ -460,6 +474,7 @@ impl Registry {
             patch,
             target,
             backoff: Backoff::new(ticks_per_second()),
+            started: Instant::now(),
             index,
         });
         PATCH.store(patch.as_ptr(), Relaxed);
@@ -548,6 +563,8 @@ impl Registry {
         };
         let target = transition.target;
         transition.backoff = Backoff::new(ticks_per_second());
+        transition.started = Instant::now();
+        LEFT.store(0, Relaxed);
 
         pr_notice!(
             "'{}': starting {} transition\n",
@@ -583,9 +600,13 @@ impl Registry {
         let patch = transition.patch;
         let target = transition.target.state();
         let [index, _] = &transition.index;
-        let mut complete = true;
+        let mut left = 0;
 
-        tasklist::walk_threads(|task| complete &= try_switch(task, target, index, Way::StackCheck));
+        tasklist::walk_threads(|task| {
+            if !try_switch(task, target, index, Way::StackCheck) {
+                left += 1;
+            }
+        });
 
         // SAFETY: May sleep here.
         unsafe { bindings::cpus_read_lock() };
@@ -593,7 +614,7 @@ impl Registry {
             // SAFETY: The number is one of a CPU.
             if unsafe { bindings::cpu_online(cpu) } {
                 if !try_switch(task, target, index, Way::StackCheck) {
-                    complete = false;
+                    left += 1;
                     // Has it pass the idle loop, where it switches.
                     //
                     // SAFETY: The number is one of a CPU.
@@ -610,7 +631,7 @@ impl Registry {
         unsafe { bindings::cpus_read_unlock() };
 
         // Tasks that were forked meanwhile may have been missed.
-        complete = complete
+        let complete = left == 0
             && tasklist::for_each_thread(|task| {
                 if patch_state(task) == target.raw() {
                     ControlFlow::Continue(())
@@ -621,7 +642,8 @@ impl Registry {
             .is_continue();
 
         if !complete {
-            let retry = transition.backoff.next();
+            let waited = usize::try_from(transition.started.elapsed().as_millis()).unwrap_or(0);
+            let retry = transition.backoff.next(waited);
             if retry.signal {
                 if retry.announce {
                     pr_notice!("signaling remaining tasks\n");
@@ -629,8 +651,11 @@ impl Registry {
                 send_signals();
             }
             retry_in(retry.delay);
+            // Not before, so that this retry does not take the place of an earlier one.
+            LEFT.store(left, Relaxed);
             return;
         }
+        LEFT.store(0, Relaxed);
 
         // SAFETY: May sleep here.
         unsafe { bindings::klp_sched_check(false) };
