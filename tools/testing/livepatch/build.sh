@@ -74,6 +74,11 @@ build_tests() {
 			c=/klp/${c#"$KLP_CACHE/"}
 			enter clang-$LLVM_VERSION -O2 -Wall -pthread -o "${c%.c}" "$c" || return 1
 		done
+		for c in "$out/selftests/$d/"*32.S; do
+			[ -e "$c" ] || continue
+			c=/klp/${c#"$KLP_CACHE/"}
+			enter clang-$LLVM_VERSION -m32 -nostdlib -static -o "${c%.S}" "$c" || return 1
+		done
 	done
 }
 

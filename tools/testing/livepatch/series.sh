@@ -18,7 +18,7 @@ parts=(
 "livepatch: add a core in Rust|kernel/livepatch/* !kernel/livepatch/hooks.c include/trace/*|0004-* 0005-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
 "rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0006-*|A livepatch is declared by a macro and checked when it is compiled."
 "samples: livepatch: add samples in Rust|samples/*|0007-*|Shows what the API for livepatches in Rust is for, and that it works."
-"selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, patches in Rust."
+"selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, the ways by which tasks switch, patches in Rust."
 "Documentation: livepatch: describe the core and patches in Rust|Documentation/*|0008-*|For whoever wants to change the core, and for authors of patches."
 )
 who=$(cd "$KLP_REPO" && git log -1 --format='%an <%ae>' 2>/dev/null || echo 'livepatch <livepatch@localhost>')

@@ -24,6 +24,8 @@ read_cases() {
 		"TEST: "*" ... ok") pass; name='';;
 		"TEST: "*" ... SKIP"*) skip "${line#TEST: }"; name='';;
 		"TEST: "*) name=${line#TEST: };;
+		# Something else was printed in the same line.
+		ok) [ -z "$name" ] || pass; name='';;
 		"SKIP: "*) skip "${line#SKIP: }"; name='';;
 		"== "*": "[0-9]*)
 			status=${line##*: }

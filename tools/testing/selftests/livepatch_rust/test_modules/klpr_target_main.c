@@ -132,8 +132,15 @@ static noinline void klpr_spin(void)
 
 static int klpr_thread_fn(void *data)
 {
-	if (!strcmp(thread, "spin"))
+	if (!strcmp(thread, "spin") || !strcmp(thread, "spin_freezable"))
 		klpr_spin();
+	if (!strcmp(thread, "spin_freezable")) {
+		/* Where the scheduler may switch it. */
+		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+		if (!kthread_should_stop())
+			schedule_timeout(HZ);
+		__set_current_state(TASK_RUNNING);
+	}
 	while (!kthread_should_stop()) {
 		klpr_target_one();
 		schedule_timeout_interruptible(1);

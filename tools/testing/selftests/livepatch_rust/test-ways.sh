@@ -1,0 +1,264 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Each task switches by the way that is meant for it, as the trace event says.
+# Tests run on CPU 0; a task that is to be alone on its CPU has CPU 1.
+. "$(dirname "$0")/klpr.sh"
+
+TRACING=/sys/kernel/tracing
+SKIP_HOOK=/sys/module/livepatch/parameters/skip_exit_hook
+HERE=$(cd "$(dirname "$0")" && pwd)
+SECONDS_STUCK=${SECONDS_STUCK:-4}
+
+has_rust_core || { echo "SKIP: the core in C has no trace event"; exit 4; }
+[ -d $TRACING/events/livepatch ] || { echo "SKIP: this kernel has no trace events"; exit 4; }
+[ -e /sys/devices/system/cpu/cpu1 ] || { echo "SKIP: a second CPU is needed"; exit 4; }
+[ -x "$HERE/klpr_task" ] || { echo "SKIP: klpr_task was not built"; exit 4; }
+taskset -pc 0 $$ >/dev/null || exit 1
+echo 0 >$TRACING/tracing_on
+echo 4096 >$TRACING/buffer_size_kb
+
+PIDS=()
+end_tasks() {
+	local pid
+	for pid in "${PIDS[@]}"; do
+		kill -KILL "$pid" 2>/dev/null
+		wait_until 20 gone "/proc/$pid"
+	done
+	PIDS=()
+}
+cleanup() {
+	end_tasks
+	[ ! -e $SKIP_HOOK ] || echo N >$SKIP_HOOK
+}
+
+# on_cpu CPU COMMAND...: start it there; PID is its process id.
+on_cpu() {
+	taskset -c "$@" &
+	PID=$!
+	PIDS+=("$PID")
+	# The shell is not to tell how it ends.
+	disown "$PID"
+}
+
+# task COMMAND...: the same on CPU 1, and wait until it is there.
+task() {
+	on_cpu 1 "$@"
+	# It is the program and not its shell or taskset any more.
+	wait_until 20 grep -qx "$(basename "$1" | cut -c1-15)" "/proc/$PID/comm" || fail "$* does not run"
+	sleep 0.3
+}
+
+record() {
+	echo >$TRACING/trace
+	echo 1 >$TRACING/events/livepatch/klp_task_switch/enable
+	echo 1 >$TRACING/events/ipi/ipi_send_cpu/enable 2>/dev/null
+	echo 1 >$TRACING/tracing_on
+}
+stop_recording() {
+	echo 0 >$TRACING/tracing_on
+	echo 0 >$TRACING/events/livepatch/klp_task_switch/enable
+	echo 0 >$TRACING/events/ipi/ipi_send_cpu/enable 2>/dev/null
+}
+
+# events PATTERN: what the trace has of it.
+events() { grep -E -- "$1" $TRACING/trace; }
+show_events() { events klp_task_switch: | tail -n 40 | sed 's/^/    /'; }
+
+# way PID DIRECTION: the ways by which it went there.
+way() { events "klp_task_switch: pid=$1 comm=.* direction=$2 way=" | sed 's/.* way=//' | sort -u | xargs; }
+
+# went PID DIRECTION WAY
+went() {
+	local was
+	was=$(way "$1" "$2")
+	[ "$was" = "$3" ] || {
+		show_events
+		fail "task $1 switched to $2 by '$was', not by $3"
+	}
+}
+
+# there_and_back WAY: patch and unpatch, with a task that is to switch by that way.
+there_and_back() {
+	target
+	record
+	load klpr_patch_a
+	went "$PID" patched "$1"
+	echo >$TRACING/trace
+	disable klpr_patch_a
+	stop_recording
+	went "$PID" unpatched "$1"
+	unload klpr_patch_a
+	no_target
+}
+
+start "a task that spins in user mode switches on its way to user mode"
+task "$HERE/klpr_task" spin
+there_and_back exit_to_user
+end_tasks
+ok
+
+# Interrupts that the core has sent to CPU 1, and not the scheduler: it may call
+# klp_arch_set_pending(), or that what follows, so that the caller is seen.
+KICK='ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch.*transition)'
+
+start "it is interrupted when the transition starts"
+if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
+	task "$HERE/klpr_task" spin
+	target
+	record
+	load klpr_patch_a
+	stop_recording
+	events "$KICK" >/dev/null || {
+		events 'ipi_send_cpu: cpu=1' | head -n 40 | sed 's/^/    /'
+		show_events
+		fail "no interrupt was sent to CPU 1"
+	}
+	# CPU 1 idles next: no reason to interrupt it.
+	end_tasks
+	sleep 0.5
+	record
+	disable klpr_patch_a
+	stop_recording
+	events "$KICK" >/dev/null && fail "an idle CPU was interrupted"
+	unload klpr_patch_a
+	no_target
+	ok
+else
+	skip_case "this kernel does not trace interrupts between CPUs"
+fi
+
+start "a task that only makes system calls switches on its way to user mode"
+task "$HERE/klpr_task" syscall
+there_and_back exit_to_user
+end_tasks
+ok
+
+start "a task of 32 bits that spins switches on its way to user mode"
+if [ -x "$HERE/klpr_task32" ] && "$HERE/klpr_task32" 2>&1 | grep -q usage; then
+	task "$HERE/klpr_task32" spin
+	there_and_back exit_to_user
+	end_tasks
+	ok
+else
+	case $(uname -m) in
+	s390x) skip_case "s390 has no tasks of 31 bits any more";;
+	ppc64le) skip_case "this kernel has no CONFIG_COMPAT, as Debian's ppc64el has none";;
+	*) skip_case "no program of 32 bits runs here";;
+	esac
+fi
+
+start "a task of 32 bits that only makes system calls switches on its way to user mode"
+if [ -x "$HERE/klpr_task32" ] && "$HERE/klpr_task32" 2>&1 | grep -q usage; then
+	task "$HERE/klpr_task32" syscall
+	there_and_back exit_to_user
+	end_tasks
+	ok
+else
+	skip_case "as above"
+fi
+
+start "a task that sleeps in an unpatched function switches by a check of its stack"
+task sleep 1000
+there_and_back stack_check
+end_tasks
+ok
+
+start "a kernel thread that goes to sleep switches in the scheduler"
+target thread=spin_freezable
+PID=$(pgrep -x klpr_thread)
+record
+# It spins in a function of the patch: nobody else can switch it.
+load_nowait klpr_patch_a what=spin
+sleep 1
+expect $LP/klpr_patch_a/transition 1
+expect "/proc/$PID/patch_state" 0
+echo 1 >$TARGET/parameters/release
+wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+stop_recording
+went "$PID" patched scheduler
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "an idle CPU switches in the idle loop"
+target
+record
+load klpr_patch_a
+stop_recording
+events 'klp_task_switch: pid=0 comm=swapper/1 direction=patched way=idle' >/dev/null || {
+	show_events
+	fail "CPU 1 did not switch in the idle loop"
+}
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+start "a task is forked with its parent's state; one that sleeps is forced"
+target
+cat $TARGET/sleep_hard >/dev/null &
+PID=$!
+wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+record
+load_nowait klpr_patch_a what=sleep_hard
+wait_until 10 value_is "/proc/$$/patch_state" 1 || fail "the test's shell does not switch"
+sleep 0.01 &
+CHILD=$!
+wait "$CHILD"
+expect $LP/klpr_patch_a/transition 1
+went "$CHILD" patched fork
+echo 1 >$LP/klpr_patch_a/force
+wait_until 10 settled klpr_patch_a || fail "the transition does not end"
+stop_recording
+went "$PID" patched forced
+echo 1 >$TARGET/parameters/release
+wait
+disable klpr_patch_a
+unload klpr_patch_a
+no_target
+ok
+
+# stuck: a transition without the hook, with a task that spins alone on its CPU:
+# whether the task has yet to switch after a while.
+stuck() {
+	local was
+	target
+	# Timers of a CPU that idles run on one that does not, and with them the
+	# work that looks at the tasks. Where it runs the task does not.
+	on_cpu 0 "$HERE/klpr_task" spin
+	task "$HERE/klpr_task" spin
+	chrt -f -p 10 "$PID" || fail "it cannot be given the CPU"
+	echo Y >$SKIP_HOOK
+	record
+	load_nowait klpr_patch_a
+	sleep "$SECONDS_STUCK"
+	stop_recording
+	was=$(way "$PID" patched)
+	if [ -z "$was" ]; then
+		expect $LP/klpr_patch_a/transition 1
+		expect "/proc/$PID/patch_state" 0
+	fi
+	events 'way=exit_to_user' >/dev/null && fail "the hook was not left out"
+	echo N >$SKIP_HOOK
+	# It is the last one.
+	end_tasks
+	wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+	disable klpr_patch_a
+	unload klpr_patch_a
+	no_target
+	[ -z "$was" ]
+}
+
+start "without the hook a task that spins alone on its CPU does not switch"
+if [ -e $SKIP_HOOK ]; then
+	# Now and then something else has to run on its CPU. If somebody looks at
+	# its stack at that moment, it switches after all.
+	for try in 1 2 3 4 5; do
+		stuck && break
+		[ "$try" != 5 ] || { show_events; fail "it has switched each time"; }
+	done
+	ok
+else
+	skip_case "this kernel has no CONFIG_LIVEPATCH_TEST_EXIT_HOOK"
+fi
