@@ -238,14 +238,18 @@ static void stop_blocker(void)
 	blocker = NULL;
 }
 
-/* A kernel thread that is always busy, and gives way when it is asked to. */
+/*
+ * A kernel thread that is always busy, and gives way. cond_resched() would not do:
+ * with lazy preemption it is empty, and who unregisters from ftrace waits until
+ * each task has given way by itself.
+ */
 
 static struct task_struct *yielder;
 
 static int yielder_thread(void *data)
 {
 	while (!kthread_should_stop())
-		cond_resched();
+		schedule();
 	return 0;
 }
 
