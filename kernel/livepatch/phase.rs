@@ -72,15 +72,17 @@ pub(crate) struct Retry {
 
 /// When to look again at the tasks that are left.
 ///
-/// Most tasks can be switched within milliseconds, as soon as they sleep somewhere else or return
-/// to user space; what is left then tends to stay for long. So the time between two looks doubles
-/// up to a second.
+/// Most tasks can be switched within milliseconds, as soon as they sleep somewhere else, are
+/// preempted or return to user space; what is left then tends to stay for long. So the first looks
+/// follow one another tick by tick, and then the time between two doubles, up to a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backoff {
     /// Ticks in a second.
     second: usize,
     /// Ticks until the next look.
     delay: usize,
+    /// How many looks there were.
+    looks: usize,
     /// When to ask the tasks that are left to pass the kernel's exit, in milliseconds since the
     /// transition started.
     signal_at: usize,
@@ -89,6 +91,9 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// How many looks follow one another tick by tick.
+    const SOON: usize = 8;
+
     /// After how many milliseconds, and how often from then on, tasks are asked.
     const SIGNAL_MILLIS: usize = 15_000;
 
@@ -97,6 +102,7 @@ impl Backoff {
         Self {
             second: ticks_per_second,
             delay: 1,
+            looks: 0,
             signal_at: Self::SIGNAL_MILLIS,
             signaled: false,
         }
@@ -115,7 +121,10 @@ impl Backoff {
             self.signaled = true;
             self.signal_at = millis.saturating_add(Self::SIGNAL_MILLIS);
         }
-        self.delay = (self.delay * 2).min(self.second);
+        self.looks = self.looks.saturating_add(1);
+        if self.looks >= Self::SOON {
+            self.delay = (self.delay * 2).min(self.second);
+        }
         retry
     }
 }
@@ -142,6 +151,10 @@ pub(crate) mod cases {
         let mut backoff = Backoff::new(250);
         let mut last = 0;
         let mut sum = 0;
+        for _ in 1..Backoff::SOON {
+            assert_eq!(backoff.next(sum * 4).delay, 1);
+            sum += 1;
+        }
         for _ in 0..9 {
             let retry = backoff.next(sum * 4);
             assert!(retry.delay > last && retry.delay <= 250);
