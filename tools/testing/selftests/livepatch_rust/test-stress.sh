@@ -17,10 +17,10 @@ load_off() {
 }
 cleanup() { load_off; }
 
-# rounds SECONDS: enable and disable for that long; prints how often.
+# rounds SECONDS: enable and disable for that long, and three times at least.
 rounds() {
 	local end=$((SECONDS + $1)) n=0
-	while [ "$SECONDS" -lt "$end" ]; do
+	while [ "$SECONDS" -lt "$end" ] || [ "$n" -lt 3 ]; do
 		load klpr_patch_a what=both
 		expect $TARGET/parameters/one 101
 		disable klpr_patch_a
@@ -28,7 +28,6 @@ rounds() {
 		unload klpr_patch_a
 		n=$((n + 1))
 	done
-	[ "$n" -gt 1 ] || fail "only $n rounds"
 	klog "klpr: $n rounds"
 }
 
