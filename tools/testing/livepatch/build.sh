@@ -9,18 +9,24 @@
 arch=$1 core=$2 config=$3
 shift 3
 name=$(build_name "$arch" "$core" "$config")
+arch_set "$arch"
 out=$KLP_CACHE/build/$name
 mkdir -p "$out"
 tree=/klp/$(basename "$TREE")
 
 configure() {
-	local frags=(x86_64 core-"$core") f
-	[ ! -e "$KLP_TOOLS/config/x86_64-$core.config" ] || frags+=("x86_64-$core")
-	[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
-	if [ "$config" != default ]; then
-		frags+=("$config")
-	elif [ "$core" = rust ]; then
-		frags+=(doctests)
+	local frags=(common "$arch" core-"$core") f
+	[ ! -e "$KLP_TOOLS/config/$arch-$core.config" ] || frags+=("$arch-$core")
+	if is_foreign "$arch"; then
+		# Leaner: no examples of the documentation; no Rust where the core is in C.
+		[ "$core" = rust ] || frags+=(no-rust)
+	else
+		[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
+		if [ "$config" != default ]; then
+			frags+=("$config")
+		elif [ "$core" = rust ]; then
+			frags+=(doctests)
+		fi
 	fi
 	# A later fragment overrides an earlier one.
 	for f in "${frags[@]}"; do cat "$KLP_TOOLS/config/$f.config"; done | awk '
@@ -38,7 +44,12 @@ configure() {
 	rm -f "$out/.config" "$out/.klp-fragment"
 	kmake "$name" KCONFIG_ALLCONFIG="/klp/build/$name/.klp-fragment.new" allnoconfig || return 1
 	local lost
-	lost=$(grep -E '^CONFIG_[A-Z0-9_]+=[^n]' "$out/.klp-fragment.new" | grep -vxFf "$out/.config" || :)
+	# What a later fragment turns off again is not lost.
+	lost=$(awk '{ name = $0 }
+		/^# CONFIG_.* is not set$/ { name = $2; value[name] = ""; next }
+		/^CONFIG_[A-Z0-9_]+=[^n]/ { sub(/=.*/, "", name); value[name] = $0 }
+		END { for (name in value) if (value[name] != "") print value[name] }' "$out/.klp-fragment.new" |
+		grep -vxFf "$out/.config" || :)
 	if [ -n "$lost" ]; then
 		# The core in C has no tests of the core in Rust, and so on.
 		echo "options that did not survive: $lost"
@@ -49,7 +60,7 @@ configure() {
 }
 
 build() {
-	kmake "$name" bzImage modules || return 1
+	kmake "$name" "$IMAGE_TARGET" modules || return 1
 	# Linkers do not know livepatch relocations; objtool makes them of a
 	# description, once: the module's own file stays as kbuild has made it.
 	local ko=samples/livepatch/rust_livepatch_unexported
@@ -57,6 +68,11 @@ build() {
 		cp "$out/$ko.ko" "$out/$ko.linked.ko" &&
 			enter "/klp/build/$name/tools/objtool/objtool" klp post-link "/klp/build/$name/$ko.linked.ko"
 	}
+}
+
+user_program() { # SOURCE PROGRAM OPTIONS...
+	local source=$1 program=$2; shift 2
+	enter clang-"$LLVM_VERSION" --target="$TRIPLET" -fuse-ld="lld-$LLVM_VERSION" -static -O2 -Wall -pthread "$@" -o "$program" "$source"
 }
 
 # The selftests and their modules, out of tree: what upstream has, and ours.
@@ -72,10 +88,11 @@ build_tests() {
 		for c in "$out/selftests/$d/"*.c; do
 			[ -e "$c" ] || continue
 			c=/klp/${c#"$KLP_CACHE/"}
-			enter clang-$LLVM_VERSION -O2 -Wall -pthread -o "${c%.c}" "$c" || return 1
+			# Static, as the guest's C library may be another than the compiler's.
+			user_program "$c" "${c%.c}" || return 1
 		done
 		for c in "$out/selftests/$d/"*32.S; do
-			[ -e "$c" ] || continue
+			[ "$arch" = x86_64 ] && [ -e "$c" ] || continue
 			c=/klp/${c#"$KLP_CACHE/"}
 			enter clang-$LLVM_VERSION -m32 -nostdlib -static -o "${c%.S}" "$c" || return 1
 		done

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-# Sourced: guests. They run in QEMU by virtme-ng, with the toolchain root as
-# their root file system, and write what they find to a folder of the cache.
+# Sourced: guests. They run in QEMU: by virtme-ng, with the toolchain root as
+# their root file system, or, of other architectures, without it and with a root
+# of theirs. They write what they find to a folder of the cache.
 # shellcheck shell=bash
 
 # What no guest may have in its kernel log, unless a test has announced it.
@@ -9,6 +10,7 @@ GUEST_SPLATS='WARNING:|BUG:|BUG |Oops|Kernel panic|general protection fault|unab
 # kvm_works: whether a guest with KVM really boots here. Tried once per boot of
 # the machine, and remembered.
 kvm_works() {
+	is_foreign "${1%%-*}" && return 1
 	local mark=$KLP_CACHE/kvm-$(cut -c1-8 /proc/sys/kernel/random/boot_id)
 	[ -w /dev/kvm ] || return 1
 	[ -e "$mark" ] || {
@@ -22,9 +24,35 @@ kvm_works() {
 	[ "$(cat "$mark")" = yes ]
 }
 
+# qemu_boot BUILD LOG SECONDS SCRIPT: boot a guest of another architecture, by QEMU
+# alone. virtme-ng can be told of such a root, but what it does for a native guest
+# (its init program, udev, a terminal) it does there by a shell script that takes
+# longer to run than most tests, as each command it calls is emulated.
+qemu_boot() {
+	local build=$1 log=$2 seconds=$3 script=$4 bus machine console
+	arch_set "${build%%-*}"
+	case ${build%%-*} in
+	s390x)   machine="qemu-system-s390x -M s390-ccw-virtio" bus=ccw console=ttysclp0;;
+	ppc64le) machine="qemu-system-ppc64 -M pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off" bus=pci console=hvc0;;
+	esac
+	# shellcheck disable=SC2086
+	enter timeout --kill-after=10 "$seconds" $machine -nodefaults -display none -serial stdio -no-reboot \
+		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -kernel "/klp/build/$build/$IMAGE" \
+		-fsdev "local,id=root,path=/klp/$(basename "$(guest_root "${build%%-*}")"),security_model=none,readonly=on,multidevs=remap" \
+		-device "virtio-9p-$bus,fsdev=root,mount_tag=/dev/root" \
+		-fsdev local,id=klp,path=/klp,security_model=none,multidevs=remap \
+		-device "virtio-9p-$bus,fsdev=klp,mount_tag=klp" \
+		-append "console=$console root=/dev/root rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=512000 ro init=/usr/sbin/klp-init panic=-1 log_buf_len=16M klp_script=$script ${GUEST_APPEND:+${GUEST_APPEND//--append /}}" \
+		</dev/null >"$log" 2>&1
+}
+
 # guest_boot BUILD LOG SECONDS VNG-OPTIONS COMMAND: boot a guest for a command.
 guest_boot() {
 	local build=$1 log=$2 seconds=$3 options=$4 command=$5
+	if is_foreign "${build%%-*}"; then
+		qemu_boot "$build" "$log" "$seconds" "$command"
+		return
+	fi
 	# virtme-ng wants a terminal; script gives it one.
 	enter timeout --kill-after=10 "$seconds" script -qefc "vng $options \
 		--run /klp/build/$build/arch/x86/boot/bzImage --rwdir /klp \

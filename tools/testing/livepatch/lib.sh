@@ -61,7 +61,7 @@ with_lock() {
 }
 
 # The toolchain root is keyed by what goes into it.
-root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d' | sha256sum | cut -c1-12; }
+root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
@@ -99,6 +99,28 @@ TREE=$KLP_CACHE/tree${BASE#"$KLP_CACHE/base"}
 
 # The folders of the repository that mirror those of a kernel tree.
 KLP_OVERLAY="arch include kernel rust samples Documentation tools/testing/selftests"
+
+# What each architecture is called: by the kernel, by compilers, by Debian, and
+# what QEMU boots.
+arch_set() { # ARCH
+	case $1 in
+	x86_64)  KERNEL_ARCH=x86 TRIPLET=x86_64-linux-gnu DEBIAN_ARCH=amd64 IMAGE=arch/x86/boot/bzImage IMAGE_TARGET=bzImage;;
+	s390x)   KERNEL_ARCH=s390 TRIPLET=s390x-linux-gnu DEBIAN_ARCH=s390x IMAGE=arch/s390/boot/bzImage IMAGE_TARGET=bzImage;;
+	ppc64le) KERNEL_ARCH=powerpc TRIPLET=powerpc64le-linux-gnu DEBIAN_ARCH=ppc64el IMAGE=vmlinux IMAGE_TARGET=vmlinux;;
+	# Compiled only.
+	arm64)     KERNEL_ARCH=arm64 TRIPLET=aarch64-linux-gnu DEBIAN_ARCH=arm64 IMAGE= IMAGE_TARGET=;;
+	loongarch) KERNEL_ARCH=loongarch TRIPLET=loongarch64-linux-gnu DEBIAN_ARCH=loong64 IMAGE= IMAGE_TARGET=;;
+	*) die "ARCH=$1 is unknown" "use ARCH=x86_64, s390x or ppc64le";;
+	esac
+}
+
+# is_foreign ARCH: whether the guest needs a root of its own.
+is_foreign() { [ "$1" != x86_64 ]; }
+
+# The guests of other architectures have a root file system of their own.
+guest_root() { # ARCH
+	printf '%s' "$KLP_CACHE/guest-$1-$( { echo "$GUEST_SUITES"; sed '/^#/d;/^$/d' "$KLP_TOOLS/guest-packages"; cat "$KLP_TOOLS/guest-init.sh"; } | sha256sum | cut -c1-12)"
+}
 
 # overlay_files: our files, as paths in a kernel tree.
 overlay_files() {
@@ -151,12 +173,13 @@ build_name() {
 # kmake NAME ARGUMENTS...: run make for a build, in the toolchain root.
 kmake() {
 	local name=$1 tools=(); shift
+	arch_set "${name%%-*}"
 	if [ "$TOOLCHAIN" = gcc ]; then
 		tools=(CC="ccache gcc")
 	else
 		tools=(LLVM=-"$LLVM_VERSION" CC="ccache clang-$LLVM_VERSION")
 	fi
-	enter make -C "/klp/$(basename "$TREE")" O="/klp/build/$name" -j"${KLP_JOBS:-$(nproc)}" \
+	enter make ARCH="$KERNEL_ARCH" -C "/klp/$(basename "$TREE")" O="/klp/build/$name" -j"${KLP_JOBS:-$(nproc)}" \
 		"${tools[@]}" BINDGEN=/opt/klp/bin/bindgen LIBCLANG_PATH="/usr/lib/llvm-$LLVM_VERSION/lib" \
 		KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=klp KBUILD_BUILD_HOST=klp \
 		CCACHE_DIR=/klp/ccache "$@"
@@ -202,13 +225,16 @@ check_patch_cargo() {
 check_options() {
 	local s
 	case ${ARCH:-x86_64} in
-	x86_64) ;;
-	s390x|ppc64le) die "ARCH=$ARCH cannot be built yet" "use ARCH=x86_64";;
-	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64";;
+	x86_64|s390x|ppc64le) ;;
+	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64, s390x or ppc64le";;
 	esac
 	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
 	case ${CONFIG:-default} in default|debug|kasan|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, CONFIG=debug or CONFIG=kasan";; esac
 	case $TOOLCHAIN in llvm|gcc) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm or TOOLCHAIN=gcc";; esac
+	if is_foreign "${ARCH:-x86_64}"; then
+		[ "$TOOLCHAIN" = llvm ] || die "TOOLCHAIN=$TOOLCHAIN is for x86_64" "use TOOLCHAIN=llvm, which builds for all architectures"
+		[ "${CONFIG:-default}" = default ] || die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default"
+	fi
 	for s in ${SUITE:-}; do
 		case $s in upstream|ours|kunit|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit host\", or some of them";; esac
 	done

@@ -101,6 +101,42 @@ make_root() {
 	mv "$part" "$ROOT"
 }
 
+# The root file system of a foreign guest. Its packages are unpacked and not
+# configured, as nothing of that architecture runs here.
+make_guest_root() { # ARCH
+	local root part
+	root=$(guest_root "$1") part=$root.part
+	[ ! -e "$root/.complete" ] || return 0
+	step "Guest root: Debian for $1" extract_guest_root "$1" "$part" || {
+		rm -rf "$part"
+		die "the guest's root cannot be made" "check the network, then run the same command again"
+	}
+	: >"$part/.complete"
+	mv "$part" "$root"
+}
+
+extract_guest_root() { # ARCH FOLDER
+	local part=$2 list suite
+	arch_set "$1"
+	list=$(sed 's/#.*//' "$KLP_TOOLS/guest-packages" | xargs | tr ' ' ,)
+	for suite in $GUEST_SUITES; do
+		rm -rf "$part"
+		echo "deb $(mirror Debian) $suite main" >"$part.list"
+		mmdebstrap --variant=extract --architectures="$DEBIAN_ARCH" --include="base-files,$list" \
+			--setup-hook='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done' \
+			"$suite" "$part" "$part.list" || continue
+		rm -f "$part.list"
+		# What the packages' scripts would have done.
+		install -m 755 "$KLP_TOOLS/guest-init.sh" "$part/usr/sbin/klp-init" &&
+			ln -sf mawk "$part/usr/bin/awk" && ln -sf bash "$part/usr/bin/sh" &&
+			mkdir -p "$part/klp" "$part/root" "$part/dev" "$part/proc" "$part/sys" "$part/tmp" "$part/run" &&
+			printf 'root:x:0:0:root:/root:/bin/bash\n' >"$part/etc/passwd" &&
+			printf 'root:x:0:\n' >"$part/etc/group"
+		return
+	done
+	return 1
+}
+
 fetch_source() {
 	local part=$1
 	rm -rf "$part"; mkdir -p "$part/deb"
@@ -132,7 +168,7 @@ make_source() {
 		: >"$base.part/.complete"
 		mv "$base.part" "$base"
 	fi
-	v=$(make -s -C "$base" kernelversion)
+	v=$(make -s ARCH=x86 -C "$base" kernelversion)
 	case $v in
 	"$KERNEL_TESTED") ;;
 	"$KERNEL_SERIES"*) note "the base kernel is $v; $KERNEL_TESTED is what was tested";;
@@ -143,4 +179,7 @@ make_source() {
 need_root
 host_tools
 with_lock setup make_root
+if is_foreign "${ARCH:-x86_64}"; then
+	with_lock setup make_guest_root "$ARCH"
+fi
 with_lock setup make_source "$(basename "$BASE")"

@@ -5,6 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
 check_options
+! is_foreign "$ARCH" || die "the interactive VM is for x86_64" "use ARCH=x86_64, or make demo ARCH=$ARCH"
 need_root
 "$KLP_TOOLS/setup.sh"
 "$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
