@@ -30,7 +30,7 @@
  * relies on no more than: a stack that is not refused shows each return address.
  *
  * A redirected call has its return address on the livepatch stack. What its frame
- * shows instead is an address in livepatch_handler.
+ * shows instead is livepatch_return; the walk takes the address from there.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>

@@ -29,6 +29,31 @@ unload klpr_patch_a
 no_target
 ok
 
+start "wait for a task in the caller of a patched function"
+# Its return address is where the architecture has put it for the call that was
+# redirected.
+target
+load klpr_patch_a what=sleep_new
+cat $TARGET/sleep_hard >/tmp/klpr-sleeper 2>&1 &
+SLEEPER=$!
+wait_until 10 value_is /sys/module/klpr_patch_a/parameters/sleepers 1 || fail "no task sleeps"
+load_nowait klpr_patch_b what=sleep_caller
+wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
+sleep 2
+expect $LP/klpr_patch_b/transition 1
+expect /proc/$SLEEPER/patch_state 0
+echo 1 >/sys/module/klpr_patch_a/parameters/release
+wait "$SLEEPER"
+expect /tmp/klpr-sleeper released
+wait_until 30 settled klpr_patch_b || fail "the transition does not end"
+expect $TARGET/sleep_hard 200
+disable klpr_patch_b
+disable klpr_patch_a
+unload klpr_patch_b
+unload klpr_patch_a
+no_target
+ok
+
 start "turn a transition round that waits for a task"
 target
 sleeper sleep_hard

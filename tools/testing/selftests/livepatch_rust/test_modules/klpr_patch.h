@@ -77,6 +77,13 @@ static int klpr_get_sleepers(char *buf, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_sleepers_ops = { .get = klpr_get_sleepers };
 module_param_cb(sleepers, &klpr_sleepers_ops, NULL, 0444);
 
+/* For the caller of the one that sleeps. */
+static ssize_t klpr_sleep_hard_show(const struct module_attribute *attr,
+				    struct module_kobject *mk, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", KLPR_BASE);
+}
+
 /* For a function that spins until it is released. */
 static void klpr_spin(void)
 {
@@ -160,6 +167,11 @@ static bool klpr_describe(void)
 	if (!strcmp(what, "sleep_new")) {
 		func->old_name = "klpr_target_sleep_hard";
 		func->new_func = klpr_sleep_new;
+		return true;
+	}
+	if (!strcmp(what, "sleep_caller")) {
+		func->old_name = "klpr_sleep_hard_show";
+		func->new_func = klpr_sleep_hard_show;
 		return true;
 	}
 	if (!strcmp(what, "spin") || !strcmp(what, "spin_both")) {
