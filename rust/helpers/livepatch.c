@@ -169,6 +169,11 @@ __rust_helper struct task_struct *rust_helper_next_thread(struct task_struct *th
 	return __next_thread(thread);
 }
 
+__rust_helper int rust_helper_pid_alive(const struct task_struct *task)
+{
+	return pid_alive(task);
+}
+
 __rust_helper pid_t rust_helper_pid_nr(struct pid *pid)
 {
 	return pid_nr(pid);

@@ -39,7 +39,10 @@ use crate::{
         c_uint,
         c_void, //
     },
-    sync::rcu,
+    sync::{
+        aref::ARef,
+        rcu, //
+    },
     task::Task,
     types::NotThreadSafe, //
 };
@@ -107,15 +110,70 @@ const BATCH: usize = 32;
 
 /// Calls `f` for each thread but the idle ones, under RCU, with breaks in between.
 ///
-/// Threads that come while this walks may be missed; those that exit may be seen. `f` must not
-/// sleep. May sleep itself, so it must be called in process context, without RCU held.
-///
-/// It goes by process ids in the initial name space: where a task's links lead nowhere once it has
-/// exited, the next id is still the next.
+/// Threads that come while this walks may be missed; those that exit may be seen, and `f` may be
+/// called more than once for a thread. `f` must not sleep. May sleep itself, so it must be called
+/// in process context, without RCU held.
 pub fn walk_threads(mut f: impl FnMut(&Task)) {
+    if !walk_lists(&mut f) {
+        walk_pids(f);
+    }
+}
+
+/// Lets others run between two batches.
+fn take_break(rcu: rcu::Guard) -> rcu::Guard {
+    drop(rcu);
+    // SAFETY: Process context, by the contract of `walk_threads`.
+    unsafe { bindings::cond_resched() };
+    rcu::read_lock()
+}
+
+/// [`walk_threads`] along the lists of tasks, the shortest way.
+///
+/// Returns whether it has come to the end: where a task has exited during a break, its links lead
+/// nowhere.
+fn walk_lists(f: &mut impl FnMut(&Task)) -> bool {
+    let mut rcu = rcu::read_lock();
+    let mut batch = BATCH;
+    // SAFETY: `init_task` is the first on the list, and always there.
+    let mut process = unsafe { bindings::next_process(&raw mut bindings::init_task) };
+    while !process.is_null() {
+        // SAFETY: RCU's read side is held, and the process was on the list since, so that its
+        // memory and that of those that it links to stays.
+        let mut thread = unsafe { bindings::first_thread(process) };
+        while !thread.is_null() {
+            // SAFETY: As above; `Task` is a transparent wrapper.
+            let task = unsafe { &*thread.cast::<Task>() };
+            f(task);
+            batch -= 1;
+            if batch == 0 {
+                batch = BATCH;
+                // SAFETY: As above.
+                let leader = unsafe { &*process.cast::<Task>() };
+                let kept = [leader, task].map(ARef::from);
+                rcu = take_break(rcu);
+                // Whoever is alive is on the list.
+                //
+                // SAFETY: The references keep them.
+                let alive = |task: &ARef<Task>| unsafe { bindings::pid_alive(task.as_ptr()) } != 0;
+                if !kept.iter().all(alive) {
+                    return false;
+                }
+            }
+            // SAFETY: As above.
+            thread = unsafe { bindings::next_thread(thread) };
+        }
+        // SAFETY: As above.
+        process = unsafe { bindings::next_process(process) };
+    }
+    true
+}
+
+/// [`walk_threads`] by process ids in the initial name space: where a task has exited, the next id
+/// is still the next.
+fn walk_pids(mut f: impl FnMut(&Task)) {
     let mut nr = 1;
+    let mut rcu = rcu::read_lock();
     loop {
-        let rcu = rcu::read_lock();
         for _ in 0..BATCH {
             // SAFETY: RCU's read side is held.
             let pid = unsafe { bindings::find_ge_pid(nr, &raw mut bindings::init_pid_ns) };
@@ -131,9 +189,7 @@ pub fn walk_threads(mut f: impl FnMut(&Task)) {
                 f(task);
             }
         }
-        drop(rcu);
-        // SAFETY: Process context, by the contract of this function.
-        unsafe { bindings::cond_resched() };
+        rcu = take_break(rcu);
     }
 }
 
@@ -247,7 +303,7 @@ mod tests {
     use crate::current;
 
     #[test]
-    fn both_walks_see_the_current_task_once() {
+    fn all_walks_see_the_current_task_once() {
         let me = Task::current_raw();
         let mut locked = 0;
         let all = for_each_thread(|task| {
@@ -255,9 +311,30 @@ mod tests {
             ControlFlow::<()>::Continue(())
         });
         assert!(all.is_continue());
+        let mut by_list = 0;
+        let to_the_end = walk_lists(&mut |task| by_list += usize::from(ptr::eq(task.as_ptr(), me)));
+        let mut by_pid = 0;
+        walk_pids(|task| by_pid += usize::from(ptr::eq(task.as_ptr(), me)));
+        assert_eq!((locked, by_pid), (1, 1));
+        // Otherwise a task has exited during a break.
+        assert!(by_list == 1 || !to_the_end);
+    }
+
+    #[test]
+    fn all_walks_see_as_many() {
+        let mut locked = 0u32;
+        let _ = for_each_thread(|_| {
+            locked += 1;
+            ControlFlow::<()>::Continue(())
+        });
+        let mut by_pid = 0u32;
+        walk_pids(|_| by_pid += 1);
         let mut walked = 0;
-        walk_threads(|task| walked += usize::from(ptr::eq(task.as_ptr(), me)));
-        assert_eq!((locked, walked), (1, 1));
+        walk_threads(|_| walked += 1);
+        // Threads of the kernel come and go at any time, but not that many of them.
+        assert!(locked > 10);
+        assert!(by_pid.abs_diff(locked) < 8);
+        assert!(walked + 8 > locked);
     }
 
     #[test]
