@@ -8,9 +8,10 @@
 
 ARCH=${ARCH:-x86_64} CASES=${CASES:-} BENCH_CONFIG=${BENCH_CONFIG:-bench}
 CORE=rust CONFIG=$BENCH_CONFIG check_options
+arch_set "$ARCH"
 need_root
 "$KLP_TOOLS/setup.sh"
-run=$KLP_CACHE/run/bench
+run=$KLP_CACHE/run/bench-$ARCH
 bench="python3 /clone/tools/testing/livepatch/bench/bench.py"
 mkdir -p "$run"
 # shellcheck disable=SC2086
@@ -20,9 +21,18 @@ for core in c rust; do
 	# Copies: somebody may build while this runs.
 	build=$KLP_CACHE/build/$(build_name "$ARCH" "$core" "$BENCH_CONFIG")
 	cp "$build/bench/size" "$run/size-$core"
-	cp "$build/arch/x86/boot/bzImage" "$run/kernel-$core"
+	cp "$build/$IMAGE" "$run/kernel-$core"
 	cp "$build/bench/initramfs" "$run/initramfs-$core"
 done
+
+case $ARCH in
+x86_64)
+	machine="qemu-system-x86_64 -M q35,hpet=off -cpu max,-rdrand,-rdseed,-erms,-fsrm,-fsrs,-fzrm -rtc base=2026-01-01,clock=vm"
+	console="ttyS0 tsc=reliable";;
+*)
+	machine="$QEMU -rtc base=2026-01-01,clock=vm"
+	console=$CONSOLE;;
+esac
 
 # one_guest NAME CORE CPUS STEPS: a guest that does the same each time. Its time
 # is counted in instructions; what differs from day to day or from machine to
@@ -30,11 +40,12 @@ done
 one_guest() {
 	local rc=0 start=$SECONDS
 	rm -f "$run/$1.log"
-	enter timeout --kill-after=10 "${BENCH_SECONDS:-900}" qemu-system-x86_64 -M q35,hpet=off -accel tcg,thread=single \
-		-icount shift=0,sleep=off -cpu max,-rdrand,-rdseed,-erms,-fsrm,-fsrs,-fzrm -smp "$3" -m 3G -seed 1 \
-		-rtc base=2026-01-01,clock=vm -nodefaults -display none -no-reboot -serial "file:/klp/run/bench/$1.log" \
-		-kernel "/klp/run/bench/kernel-$2" -initrd "/klp/run/bench/initramfs-$2" \
-		-append "console=ttyS0 quiet loglevel=1 nokaslr norandmaps tsc=reliable panic=-1 kunit.enable=0 \"bench=$4\"" \
+	# shellcheck disable=SC2086
+	enter timeout --kill-after=10 "${BENCH_SECONDS:-900}" $machine -accel tcg,thread=single \
+		-icount shift=0,sleep=off -smp "$3" -m 3G -seed 1 \
+		-nodefaults -display none -no-reboot -serial "file:/klp/run/bench-$ARCH/$1.log" \
+		-kernel "/klp/run/bench-$ARCH/kernel-$2" -initrd "/klp/run/bench-$ARCH/initramfs-$2" \
+		-append "console=$console quiet loglevel=1 nokaslr norandmaps panic=-1 kunit.enable=0 \"bench=$4\"" \
 		</dev/null >"$run/$1.qemu" 2>&1 || rc=$?
 	if [ "$rc" = 0 ] && grep -q '^@end' "$run/$1.log"; then
 		say "  $1: $((SECONDS - start)) s"
@@ -53,7 +64,8 @@ while read -r name core cpus steps; do
 done <<<"$plan"
 wait
 say
-bars=$KLP_TOOLS/bench/bars
+bars=$KLP_TOOLS/bench/bars out=bench
+if is_foreign "$ARCH"; then bars=$bars-foreign out=bench-$ARCH; fi
 cp "$bars" "$run/bars"
 if [ "$BENCH_CONFIG" != bench ]; then
 	# Those of the two cores differ in the unit tests that are built in, too, and
@@ -62,4 +74,4 @@ if [ "$BENCH_CONFIG" != bench ]; then
 	say "not judged on these kernels: unpatched idle"
 fi
 # shellcheck disable=SC2086
-enter $bench report /klp/run/bench /clone/build/bench /klp/run/bench/bars "$CASES"
+enter $bench report "/klp/run/bench-$ARCH" "/clone/build/$out" "/klp/run/bench-$ARCH/bars" "$CASES"

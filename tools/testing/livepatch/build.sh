@@ -20,6 +20,7 @@ configure() {
 	if is_foreign "$arch"; then
 		# Leaner: no examples of the documentation; no Rust where the core is in C.
 		[ "$core" = rust ] || frags+=(no-rust)
+		[ "$config" = default ] || frags+=("$config")
 	else
 		[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
 		if [ "$config" != default ]; then
@@ -110,7 +111,7 @@ build_bench() {
 	rm -f "$bench/modules/init.c"
 	kmake "$name" M="/klp/build/$name/bench/modules" modules || return 1
 	cp "$bench"/modules/*.ko "$bench/root/" || return 1
-	enter clang-$LLVM_VERSION -O2 -Wall -Werror -static -pthread -o "/klp/build/$name/bench/root/init" "$from/init.c" || return 1
+	user_program "$from/init.c" "/klp/build/$name/bench/root/init" -Werror || return 1
 	# Nothing of the day of the build: a guest does the same again.
 	enter sh -c "cd /klp/build/$name/bench/root && llvm-strip-$LLVM_VERSION --strip-debug *.ko && strip init &&
 		find . -exec touch -h -d @0 {} + && find . | LC_ALL=C sort |

@@ -29,20 +29,16 @@ kvm_works() {
 # (its init program, udev, a terminal) it does there by a shell script that takes
 # longer to run than most tests, as each command it calls is emulated.
 qemu_boot() {
-	local build=$1 log=$2 seconds=$3 script=$4 bus machine console
+	local build=$1 log=$2 seconds=$3 script=$4
 	arch_set "${build%%-*}"
-	case ${build%%-*} in
-	s390x)   machine="qemu-system-s390x -M s390-ccw-virtio" bus=ccw console=ttysclp0;;
-	ppc64le) machine="qemu-system-ppc64 -M pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off" bus=pci console=hvc0;;
-	esac
 	# shellcheck disable=SC2086
-	enter timeout --kill-after=10 "$seconds" $machine -nodefaults -display none -serial stdio -no-reboot \
+	enter timeout --kill-after=10 "$seconds" $QEMU -nodefaults -display none -serial stdio -no-reboot \
 		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -kernel "/klp/build/$build/$IMAGE" \
 		-fsdev "local,id=root,path=/klp/$(basename "$(guest_root "${build%%-*}")"),security_model=none,readonly=on,multidevs=remap" \
-		-device "virtio-9p-$bus,fsdev=root,mount_tag=/dev/root" \
+		-device "virtio-9p-$VIRTIO_BUS,fsdev=root,mount_tag=/dev/root" \
 		-fsdev local,id=klp,path=/klp,security_model=none,multidevs=remap \
-		-device "virtio-9p-$bus,fsdev=klp,mount_tag=klp" \
-		-append "console=$console root=/dev/root rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=512000 ro init=/usr/sbin/klp-init panic=-1 log_buf_len=16M klp_script=$script ${GUEST_APPEND:+${GUEST_APPEND//--append /}}" \
+		-device "virtio-9p-$VIRTIO_BUS,fsdev=klp,mount_tag=klp" \
+		-append "console=$CONSOLE root=/dev/root rootfstype=9p rootflags=trans=virtio,version=9p2000.L,cache=loose,msize=512000 ro init=/usr/sbin/klp-init panic=-1 log_buf_len=16M klp_script=$script ${GUEST_APPEND:+${GUEST_APPEND//--append /}}" \
 		</dev/null >"$log" 2>&1
 }
 

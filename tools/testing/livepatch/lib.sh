@@ -105,8 +105,10 @@ KLP_OVERLAY="arch include kernel rust samples Documentation tools/testing/selfte
 arch_set() { # ARCH
 	case $1 in
 	x86_64)  KERNEL_ARCH=x86 TRIPLET=x86_64-linux-gnu DEBIAN_ARCH=amd64 IMAGE=arch/x86/boot/bzImage IMAGE_TARGET=bzImage;;
-	s390x)   KERNEL_ARCH=s390 TRIPLET=s390x-linux-gnu DEBIAN_ARCH=s390x IMAGE=arch/s390/boot/bzImage IMAGE_TARGET=bzImage;;
-	ppc64le) KERNEL_ARCH=powerpc TRIPLET=powerpc64le-linux-gnu DEBIAN_ARCH=ppc64el IMAGE=vmlinux IMAGE_TARGET=vmlinux;;
+	s390x)   KERNEL_ARCH=s390 TRIPLET=s390x-linux-gnu DEBIAN_ARCH=s390x IMAGE=arch/s390/boot/bzImage IMAGE_TARGET=bzImage
+		QEMU="qemu-system-s390x -M s390-ccw-virtio" VIRTIO_BUS=ccw CONSOLE=ttysclp0;;
+	ppc64le) KERNEL_ARCH=powerpc TRIPLET=powerpc64le-linux-gnu DEBIAN_ARCH=ppc64el IMAGE=vmlinux IMAGE_TARGET=vmlinux
+		QEMU="qemu-system-ppc64 -M pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off" VIRTIO_BUS=pci CONSOLE=hvc0;;
 	# Compiled only.
 	arm64)     KERNEL_ARCH=arm64 TRIPLET=aarch64-linux-gnu DEBIAN_ARCH=arm64 IMAGE= IMAGE_TARGET=;;
 	loongarch) KERNEL_ARCH=loongarch TRIPLET=loongarch64-linux-gnu DEBIAN_ARCH=loong64 IMAGE= IMAGE_TARGET=;;
@@ -233,7 +235,7 @@ check_options() {
 	case $TOOLCHAIN in llvm|gcc) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm or TOOLCHAIN=gcc";; esac
 	if is_foreign "${ARCH:-x86_64}"; then
 		[ "$TOOLCHAIN" = llvm ] || die "TOOLCHAIN=$TOOLCHAIN is for x86_64" "use TOOLCHAIN=llvm, which builds for all architectures"
-		[ "${CONFIG:-default}" = default ] || die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default"
+		case ${CONFIG:-default} in default|bench) ;; *) die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default";; esac
 	fi
 	for s in ${SUITE:-}; do
 		case $s in upstream|ours|kunit|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit host\", or some of them";; esac

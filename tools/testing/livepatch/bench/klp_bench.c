@@ -3,9 +3,9 @@
  * The benchmark's part in the kernel: time stamps of what a livepatch core does,
  * seen from outside and in the same way for each core, and the costs of calls.
  *
- * /proc/klp_bench takes commands and gives results. All times are those of the
- * time stamp counter, which counts instructions in a guest with
- * -icount shift=0.
+ * /proc/klp_bench takes commands and gives results. All times are those of a
+ * clock that counts instructions in a guest with -icount shift=0: the time stamp
+ * counter, or the kernel's monotonic clock where another takes too long to read.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -24,14 +24,21 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/string.h>
+#include <linux/timekeeping.h>
 #include <linux/tracepoint.h>
 #include <linux/uaccess.h>
 #include <linux/vmstat.h>
 #include <linux/wait.h>
 #include <trace/events/printk.h>
-#include <asm/msr.h>
 
 #include "klp_bench.h"
+
+#ifdef CONFIG_X86
+#include <asm/msr.h>
+#define now() rdtsc_ordered()
+#else
+#define now() ktime_get_mono_fast_ns()
+#endif
 
 /*
  * Events: the lines that the core writes to the kernel log, references to
@@ -58,14 +65,14 @@ static struct irq_work events_work = IRQ_WORK_INIT(events_wake);
 
 static void add_event(const char *prefix, const char *text, size_t len)
 {
-	u64 now = rdtsc_ordered();
+	u64 time = now();
 	unsigned long flags;
 	struct event *event;
 
 	raw_spin_lock_irqsave(&events_lock, flags);
 	if (nr_events < ARRAY_SIZE(events)) {
 		event = &events[nr_events];
-		event->time = now;
+		event->time = time;
 		snprintf(event->text, sizeof(event->text), "%s%.*s", prefix, (int)len, text);
 		nr_events++;
 	}
@@ -156,10 +163,10 @@ static u64 measure_calls(void)
 	for (round = 0; round < ROUNDS; round++) {
 		sum = 0;
 		local_irq_save(flags);
-		start = rdtsc_ordered();
+		start = now();
 		for (i = 0; i < CALLS; i++)
 			sum += function(i);
-		took = rdtsc_ordered() - start;
+		took = now() - start;
 		local_irq_restore(flags);
 		OPTIMIZER_HIDE_VAR(sum);
 		best = min(best, took);
@@ -288,14 +295,14 @@ static void notrace on_lock(unsigned long ip, unsigned long parent_ip, struct ft
 			    struct ftrace_regs *fregs)
 {
 	if (ftrace_regs_get_argument(fregs, 0) == tasklist && !held_depth++)
-		held_since = rdtsc_ordered();
+		held_since = now();
 }
 
 static void notrace on_unlock(unsigned long ip, unsigned long parent_ip, struct ftrace_ops *ops,
 			      struct ftrace_regs *fregs)
 {
 	if (ftrace_regs_get_argument(fregs, 0) == tasklist && held_depth && !--held_depth)
-		held_longest = max(held_longest, rdtsc_ordered() - held_since);
+		held_longest = max(held_longest, now() - held_since);
 }
 
 static struct ftrace_ops lock_ops = { .func = on_lock };
