@@ -32,9 +32,7 @@
 //! ```
 
 use crate::{
-    bindings,
-    error::{code::*, to_result, Result},
-    ffi::{c_ulong, c_void},
+    error::{code::*, Result},
     task::Task,
     tasklist::Held,
 };
@@ -74,6 +72,12 @@ pub unsafe fn walk_reliable<B, F: FnMut(usize) -> ControlFlow<B>>(
         CONFIG_ARCH_STACKWALK
     ))]
     {
+        use crate::{
+            bindings,
+            error::to_result,
+            ffi::{c_ulong, c_void}, //
+        };
+
         struct Cookie<'a, B, F> {
             f: &'a mut F,
             value: Option<B>,
