@@ -135,7 +135,11 @@ static int __init klpr_hook_init(void)
 
 	if (!strcmp(how, "ftrace")) {
 		ret = ftrace_set_filter(&klpr_ops, KLPR_FUNC, strlen(KLPR_FUNC), 1);
-		return ret ? ret : register_ftrace_function(&klpr_ops);
+		if (!ret)
+			ret = register_ftrace_function(&klpr_ops);
+		if (ret)
+			ftrace_free_filter(&klpr_ops);
+		return ret;
 	}
 	if (!strcmp(how, "kprobe"))
 		return register_kprobe(&klpr_kprobe);
@@ -160,9 +164,12 @@ static int __init klpr_hook_init(void)
 		if (!strcmp(how, "direct_share"))
 			klpr_direct_ops.ops_func = klpr_share;
 		ret = ftrace_set_filter(&klpr_direct_ops, KLPR_FUNC, strlen(KLPR_FUNC), 1);
+		if (!ret)
+			ret = register_ftrace_direct(&klpr_direct_ops,
+						     (unsigned long)klpr_direct_tramp);
 		if (ret)
-			return ret;
-		return register_ftrace_direct(&klpr_direct_ops, (unsigned long)klpr_direct_tramp);
+			ftrace_free_filter(&klpr_direct_ops);
+		return ret;
 	}
 #endif
 	return -EOPNOTSUPP;
