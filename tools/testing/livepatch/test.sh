@@ -130,7 +130,7 @@ host_tests() {
 # The tool of `make check-patch`, on objects that the tests compile.
 check_patch_tests() { check_patch_cargo test --no-fail-fast; }
 
-# splat_tests: what guest_splats finds, and what it lets pass.
+# splat_tests: what guest_splats and stale_int3 find, and what they let pass.
 splat_tests() {
 	local trace='Call Trace:\n <TASK>\n f+0x1/0x2\n </TASK>' text wanted found good=0 bad=0
 	while IFS='|' read -r wanted text; do
@@ -150,6 +150,21 @@ splat_tests() {
 		1|KLP-EXPECT: Call Trace:\nTRACE\nWARNING: z
 		1|KLP-EXPECT: BUG: x\n===== klpr 1 2: next =====\nBUG: x
 		1|BUG: x\nKLP-EXPECT: BUG: x
+	EOF
+	while IFS='|' read -r wanted text; do
+		found=0
+		stale_int3 <(printf '%b\n' "$text") && found=1
+		if [ "$found" = "$wanted" ]; then
+			good=$((good + 1))
+		else
+			bad=$((bad + 1))
+			say "stale_int3 finds $found, not $wanted, in: $text"
+		fi
+	done <<-'EOF'
+		1|Oops: int3: 0000 [#1] SMP\nRIP: 0010:f+0x5a/0x7b0\nCode: 81 0f <1f> 44 00
+		0|Oops: int3: 0000 [#1] SMP\nRIP: 0010:f+0x5a/0x7b0\nCode: 81 cc <1f> 44 00
+		0|Oops: 0000 [#1] SMP\nRIP: 0010:f+0x5a/0x7b0\nCode: 81 0f <1f> 44 00
+		0|all is well
 	EOF
 	say "splats: $good passed, $bad failed"
 	[ "$bad" = 0 ]
