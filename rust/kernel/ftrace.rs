@@ -356,8 +356,8 @@ impl<H: Handler> Ops<H> {
 
     /// Has the handler called again for all functions of the set.
     ///
-    /// No CPU executes a jump any more when this returns, but tasks may be in the functions that
-    /// they have led to. Does nothing if there are none. May sleep.
+    /// No jump begins any more when this has returned, but tasks may be in the functions that they
+    /// have led to, or on the way there. Does nothing if there are none. May sleep.
     ///
     /// Wraps C's `ftrace_clear_jumps()`.
     ///
