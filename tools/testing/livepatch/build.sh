@@ -113,7 +113,7 @@ build_bench() {
 	cp "$bench"/modules/*.ko "$bench/root/" || return 1
 	user_program "$from/init.c" "/klp/build/$name/bench/root/init" -Werror || return 1
 	# Nothing of the day of the build: a guest does the same again.
-	enter sh -c "cd /klp/build/$name/bench/root && llvm-strip-$LLVM_VERSION --strip-debug *.ko && strip init &&
+	enter sh -c "cd /klp/build/$name/bench/root && llvm-strip-$LLVM_VERSION --strip-debug *.ko && llvm-strip-$LLVM_VERSION init &&
 		find . -exec touch -h -d @0 {} + && find . | LC_ALL=C sort |
 		cpio -o -H newc --reproducible --quiet >../initramfs" || return 1
 	enter sh -c "cd /klp/build/$name && llvm-size-$LLVM_VERSION -t \$(llvm-ar-$LLVM_VERSION t kernel/livepatch/built-in.a) >bench/size"
