@@ -28,7 +28,7 @@ pub(crate) enum Way {
     ExitToUser,
     /// It did not run, or was the one that checks, and its stack allowed it.
     StackCheck,
-    /// By itself, about to sleep in a freezable state.
+    /// By itself, in the scheduler: about to sleep in a freezable state, or a kernel thread.
     Scheduler,
     /// In the idle loop, or because its CPU was offline.
     Idle,

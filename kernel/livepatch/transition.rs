@@ -8,8 +8,8 @@
 //!
 //! - on its way to user mode, or in the idle loop: `klp_update_patch_state()`. Tasks that run in
 //!   user mode when they are marked are made to pass there, by `klp_arch_set_pending()`;
-//! - when it goes to sleep in a freezable state, and its stack is free of them:
-//!   `__klp_sched_try_switch()`;
+//! - when it goes to sleep in a freezable state, or is a kernel thread that calls the scheduler or
+//!   is preempted, and its stack is free of them: `__klp_sched_try_switch()`;
 //! - while it does not run, and its stack is free of them: [`Registry::try_complete_transition`].
 //!
 //! # Concurrency
@@ -313,6 +313,9 @@ fn try_switch(task: &Task, target: PatchState, index: &Index, way: Way) -> bool 
             trace::task_switch(task, target.raw(), way);
             true
         }
+        // In the scheduler nobody is told: a kernel thread that prints would never come to rest.
+        // The next look says the same.
+        Some(Err(_)) if way == Way::Scheduler => false,
         Some(Err(refusal)) => {
             explain(task, refusal);
             false
@@ -321,6 +324,16 @@ fn try_switch(task: &Task, target: PatchState, index: &Index, way: Way) -> bool 
             explain(task, Refusal::Unknown);
             false
         }
+    }
+}
+
+/// Has the transition end soon if the task that has just switched by itself was the last one.
+#[inline(always)]
+fn one_less() {
+    // No ordering is needed: the look takes locks before it reads the states, and should it read an
+    // old one, it comes again.
+    if LEFT.fetch_add(-1, Relaxed) == 1 {
+        retry_in(0);
     }
 }
 
@@ -343,11 +356,7 @@ fn update(task: &Task, way: Way) {
         let state = TARGET.load(Relaxed);
         set_patch_state(task, state);
         trace::task_switch(task, state, way);
-        // No ordering is needed: the look takes locks before it reads the states, and should it
-        // read an old one, it comes again.
-        if LEFT.fetch_add(-1, Relaxed) == 1 {
-            retry_in(0);
-        }
+        one_less();
     }
 
     // SAFETY: Disabled above.
@@ -374,10 +383,11 @@ unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
     }
 }
 
-/// Switches the current task, which is about to sleep in a freezable state, if its stack allows.
+/// Switches the current task, if its stack allows: one that is about to sleep in a freezable state,
+/// or a kernel thread that goes through the scheduler for whatever reason.
 ///
 /// Called by the scheduler, with preemption disabled, and only while there is a transition. This is
-/// how kernel threads that are busy but for such sleeps get switched.
+/// how kernel threads get switched that are found running whenever somebody looks at them.
 ///
 /// # Safety
 ///
@@ -405,7 +415,9 @@ unsafe extern "C" fn __klp_sched_try_switch() {
     // SAFETY: The flag was set, so that there is an index, that of a transition to `target`. It is
     // valid until `synchronize` has waited for us, who run with preemption disabled.
     if let Some(index) = unsafe { INDEX.load(Relaxed).as_ref() } {
-        try_switch(task, target, index, Way::Scheduler);
+        if try_switch(task, target, index, Way::Scheduler) {
+            one_less();
+        }
     }
 }
 

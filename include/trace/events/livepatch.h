@@ -14,7 +14,7 @@
 enum klp_switch_way {
 	KLP_WAY_EXIT_TO_USER,	/* by itself, on its way to user mode */
 	KLP_WAY_STACK_CHECK,	/* it did not run, or was the checker; its stack allowed it */
-	KLP_WAY_SCHEDULER,	/* by itself, about to sleep in a freezable state */
+	KLP_WAY_SCHEDULER,	/* by itself, in the scheduler */
 	KLP_WAY_IDLE,		/* in the idle loop, or its CPU was offline */
 	KLP_WAY_FORK,		/* it was made by a task that had switched */
 	KLP_WAY_FORCED,		/* the administrator had all tasks switch */

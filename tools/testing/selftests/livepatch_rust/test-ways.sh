@@ -194,6 +194,23 @@ unload klpr_patch_a
 no_target
 ok
 
+start "a kernel thread that is always busy, and gives way, switches in the scheduler"
+for try in 1 2 3 4 5; do
+	target thread=yield
+	PID=$(pgrep -x klpr_thread)
+	taskset -pc 1 "$PID" >/dev/null || fail "it cannot be moved"
+	record
+	load klpr_patch_a
+	stop_recording
+	was=$(way "$PID" patched)
+	disable klpr_patch_a
+	unload klpr_patch_a
+	no_target
+	[ "$was" != scheduler ] || break
+	[ "$try" != 5 ] || { show_events; fail "it has switched by '$was' each time"; }
+done
+ok
+
 start "an idle CPU switches in the idle loop"
 target
 record

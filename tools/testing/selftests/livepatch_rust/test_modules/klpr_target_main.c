@@ -119,7 +119,7 @@ static int klpr_set_release(const char *val, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_release_ops = { .set = klpr_set_release };
 module_param_cb(release, &klpr_release_ops, NULL, 0200);
 
-/* A kernel thread that is in a function of the patch, or spins elsewhere. */
+/* A kernel thread that is in a function of the patch, or spins or gives way elsewhere. */
 static char *thread = "";
 module_param(thread, charp, 0444);
 static struct task_struct *klpr_thread;
@@ -130,8 +130,16 @@ static noinline void klpr_spin(void)
 		cpu_relax();
 }
 
+static noinline void klpr_yield(void)
+{
+	while (!kthread_should_stop() && !READ_ONCE(klpr_released))
+		schedule();
+}
+
 static int klpr_thread_fn(void *data)
 {
+	if (!strcmp(thread, "yield"))
+		klpr_yield();
 	if (!strcmp(thread, "spin") || !strcmp(thread, "spin_freezable"))
 		klpr_spin();
 	if (!strcmp(thread, "spin_freezable")) {
