@@ -47,7 +47,7 @@ one_guest() {
 		-kernel "/klp/run/bench-$ARCH/kernel-$2" -initrd "/klp/run/bench-$ARCH/initramfs-$2" \
 		-append "console=$console quiet loglevel=1 nokaslr norandmaps panic=-1 kunit.enable=0 \"bench=$4\"" \
 		</dev/null >"$run/$1.qemu" 2>&1 || rc=$?
-	if [ "$rc" = 0 ] && grep -q '^@end' "$run/$1.log"; then
+	if [ "$rc" = 0 ] && grep -q '@end [0-9]' "$run/$1.log"; then
 		say "  $1: $((SECONDS - start)) s"
 	else
 		say "  $1: FAILED after $((SECONDS - start)) s, status $rc"

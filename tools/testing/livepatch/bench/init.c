@@ -41,6 +41,7 @@
 static FILE *console;
 static const char *step = "start";
 static int nr_threads;
+static int nr_results;
 
 static void end(void)
 {
@@ -70,6 +71,7 @@ static void report(const char *kind, const char *metric, int funcs, double value
 	fprintf(console, "@result %s %s %d %d %.10g %s\n", kind, metric, funcs, nr_threads, value,
 		unit);
 	fflush(console);
+	nr_results++;
 }
 
 static uint64_t now(void)
@@ -893,6 +895,6 @@ int main(void)
 		fprintf(console, "@done %s\n", name);
 		fflush(console);
 	}
-	fprintf(console, "@end\n");
+	fprintf(console, "@end %d\n", nr_results);
 	end();
 }
