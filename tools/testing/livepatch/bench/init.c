@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __x86_64__
@@ -46,6 +47,8 @@ static int nr_results;
 static void end(void)
 {
 	fflush(console);
+	/* What has not been sent to the console yet is lost otherwise. */
+	tcdrain(fileno(console));
 	sync();
 	reboot(RB_AUTOBOOT);
 	for (;;)
@@ -729,7 +732,7 @@ static void step_load(int funcs, int rounds)
 		unload("bench_a");
 		expect_patched(1, 0);
 		/* Not always at the same point of the timers. */
-		sleep_ms(37);
+		sleep_ms(37 + 11 * i);
 	}
 	report("load", "patching", funcs, patching / rounds, "instructions");
 	report("load", "unpatching", funcs, unpatching / rounds, "instructions");
@@ -860,7 +863,7 @@ static void run(char *name)
 	else if (!strcmp(name, "fork"))
 		step_fork(funcs);
 	else if (!strcmp(name, "load"))
-		step_load(funcs, 2);
+		step_load(funcs, 8);
 	else if (!strcmp(name, "unpatched"))
 		step_unpatched();
 	else
