@@ -71,6 +71,22 @@ guest_starts() {
 	return 1
 }
 
+# guest_stops PID FILE: wait until the guest has ended. It makes the file when all is
+# done. If it has not turned off a minute later, QEMU is ended: there one emulated
+# CPU may wait for good until another stops that is off already.
+guest_stops() {
+	local left=60
+	while kill -0 "$1" 2>/dev/null; do
+		[ ! -e "$2" ] || left=$((left - 1))
+		if [ "$left" = 0 ]; then
+			say "  guest $(basename "$2" .end) is done and does not turn off; its QEMU is ended"
+			pkill -TERM -P "$1" || :
+			left=-1
+		fi
+		sleep 1
+	done
+}
+
 # stale_int3 CONSOLE: whether the kernel has died of an int3 where there is none.
 # QEMU, when it emulates several CPUs, drops what it has translated of an
 # instruction just before it lets a CPU overwrite it, and not after. In between
@@ -140,6 +156,7 @@ guest() {
 			tail -n 5 "$run/$name.console" | sed 's/^/    /'
 			continue
 		}
+		guest_stops "$!" "$run/$name.end"
 		wait "$!" || rc=$?
 		if [ "$options" = --disable-kvm ] && [ "$try" != 3 ] && stale_int3 "$run/$name.console"; then
 			say "  in guest $name QEMU has executed an int3 that was not there any more; once more. What the guest said:"
