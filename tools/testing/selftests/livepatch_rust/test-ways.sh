@@ -116,25 +116,27 @@ KICK='ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch.*transiti
 
 start "it is interrupted when the transition starts"
 if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
-	task "$HERE/klpr_task" spin
-	target
-	record
-	load klpr_patch_a
-	stop_recording
-	events "$KICK" >/dev/null || {
-		events 'ipi_send_cpu: cpu=1' | head -n 40 | sed 's/^/    /'
-		show_events
-		fail "no interrupt was sent to CPU 1"
-	}
-	# CPU 1 idles next: no reason to interrupt it.
-	end_tasks
-	sleep 0.5
-	record
-	disable klpr_patch_a
-	stop_recording
-	events "$KICK" >/dev/null && fail "an idle CPU was interrupted"
-	unload klpr_patch_a
-	no_target
+	# At that moment something else may run on CPU 1 for once, either time.
+	for try in 1 2 3 4 5; do
+		task "$HERE/klpr_task" spin
+		target
+		record
+		load klpr_patch_a
+		stop_recording
+		was= sent=$(events 'ipi_send_cpu: cpu=1' | head -n 40)
+		events "$KICK" >/dev/null || was="no interrupt was sent to CPU 1"
+		# CPU 1 idles next: no reason to interrupt it.
+		end_tasks
+		sleep 0.5
+		record
+		disable klpr_patch_a
+		stop_recording
+		events "$KICK" >/dev/null && was="${was:+$was; }an idle CPU was interrupted"
+		unload klpr_patch_a
+		no_target
+		[ -n "$was" ] || break
+		[ "$try" != 5 ] || { sed 's/^/    /' <<<"$sent"; fail "$was, again and again"; }
+	done
 	ok
 else
 	skip_case "this kernel does not trace interrupts between CPUs"
@@ -212,17 +214,19 @@ done
 ok
 
 start "an idle CPU switches in the idle loop"
-target
-record
-load klpr_patch_a
-stop_recording
-events 'klp_task_switch: pid=0 comm=swapper/1 direction=patched way=idle' >/dev/null || {
-	show_events
-	fail "CPU 1 did not switch in the idle loop"
-}
-disable klpr_patch_a
-unload klpr_patch_a
-no_target
+# Something may run there when it is looked at for the second time.
+for try in 1 2 3 4 5; do
+	target
+	record
+	load klpr_patch_a
+	stop_recording
+	was=$(events 'klp_task_switch: pid=0 comm=swapper/1 direction=patched way=' | sed 's/.* way=//')
+	disable klpr_patch_a
+	unload klpr_patch_a
+	no_target
+	[ "$was" != idle ] || break
+	[ "$try" != 5 ] || { show_events; fail "CPU 1 has switched by '$was' each time"; }
+done
 ok
 
 start "a task is forked with its parent's state; one that sleeps is forced"
