@@ -81,16 +81,16 @@ def read_log(path, core, cpus):
         return figures, "did not run"
     for line in path.read_text(errors="replace").splitlines():
         # A line may begin with what is left of one of the kernel's.
-        said = line[line.find("@"):] if "@" in line else ""
+        said = line.partition("@")[2]
         words = said.split()
-        if words[:1] == ["@result"] and len(words) == 7:
+        if words[:1] == ["result"] and len(words) == 7:
             case, metric, funcs, threads, value, unit = words[1:7]
             figures.append({"case": case, "funcs": int(funcs), "threads": int(threads),
                             "cpus": cpus, "core": core, "metric": metric, "unit": unit,
                             "value": float(value)})
-        elif words[:1] == ["@fail"]:
-            return figures, said[len("@fail "):]
-        elif words[:1] == ["@end"] and len(words) == 2:
+        elif words[:1] == ["fail"]:
+            return figures, said.removeprefix("fail ")
+        elif words[:1] == ["end"] and len(words) == 2:
             lost = int(words[1]) - len(figures)
             problem = f"{lost} figures are not in its log" if lost else None
         elif "WARNING:" in line or "BUG:" in line:
