@@ -64,8 +64,9 @@ stop_recording() {
 events() { grep -E -- "$1" $TRACING/trace; }
 show_events() { events klp_task_switch: | tail -n 40 | sed 's/^/    /'; }
 
-# way PID DIRECTION: the ways by which it went there.
-way() { events "klp_task_switch: pid=$1 comm=.* direction=$2 way=" | sed 's/.* way=//' | sort -u | xargs; }
+# way PID DIRECTION: the ways by which it went there. The idle tasks all have the
+# PID 0: "0 comm=swapper/1".
+way() { events "klp_task_switch: pid=$1 .*direction=$2 way=" | sed 's/.* way=//' | sort -u | xargs; }
 
 # went PID DIRECTION WAY
 went() {
@@ -75,6 +76,24 @@ went() {
 		show_events
 		fail "task $1 switched to $2 by '$was', not by $3"
 	}
+}
+
+# there PID WAY: patch the target, with a task that is to switch by that way in one
+# of five tries: it may be preempted, or, if it is an idle one, something else run
+# on its CPU, at the moment when somebody looks at it.
+there() {
+	local try was
+	for try in 1 2 3 4 5; do
+		record
+		load klpr_patch_a
+		stop_recording
+		was=$(way "$1" patched)
+		disable klpr_patch_a
+		unload klpr_patch_a
+		[ "$was" != "$2" ] || return 0
+	done
+	show_events
+	fail "task $1 has switched by '$was' each time, not by $2"
 }
 
 # there_and_back WAY: patch and unpatch, with a task that is to switch by that way.
@@ -116,27 +135,25 @@ KICK='ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch.*transiti
 
 start "it is interrupted when the transition starts"
 if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
-	# At that moment something else may run on CPU 1 for once, either time.
-	for try in 1 2 3 4 5; do
-		task "$HERE/klpr_task" spin
-		target
-		record
-		load klpr_patch_a
-		stop_recording
-		was= sent=$(events 'ipi_send_cpu: cpu=1' | head -n 40)
-		events "$KICK" >/dev/null || was="no interrupt was sent to CPU 1"
-		# CPU 1 idles next: no reason to interrupt it.
-		end_tasks
-		sleep 0.5
-		record
-		disable klpr_patch_a
-		stop_recording
-		events "$KICK" >/dev/null && was="${was:+$was; }an idle CPU was interrupted"
-		unload klpr_patch_a
-		no_target
-		[ -n "$was" ] || break
-		[ "$try" != 5 ] || { sed 's/^/    /' <<<"$sent"; fail "$was, again and again"; }
-	done
+	task "$HERE/klpr_task" spin
+	target
+	record
+	load klpr_patch_a
+	stop_recording
+	events "$KICK" >/dev/null || {
+		events 'ipi_send_cpu: cpu=1' | head -n 40 | sed 's/^/    /'
+		show_events
+		fail "no interrupt was sent to CPU 1"
+	}
+	# CPU 1 idles next: no reason to interrupt it.
+	end_tasks
+	sleep 0.5
+	record
+	disable klpr_patch_a
+	stop_recording
+	events "$KICK" >/dev/null && fail "an idle CPU was interrupted"
+	unload klpr_patch_a
+	no_target
 	ok
 else
 	skip_case "this kernel does not trace interrupts between CPUs"
@@ -197,36 +214,17 @@ no_target
 ok
 
 start "a kernel thread that is always busy, and gives way, switches in the scheduler"
-for try in 1 2 3 4 5; do
-	target thread=yield
-	PID=$(pgrep -x klpr_thread)
-	taskset -pc 1 "$PID" >/dev/null || fail "it cannot be moved"
-	record
-	load klpr_patch_a
-	stop_recording
-	was=$(way "$PID" patched)
-	disable klpr_patch_a
-	unload klpr_patch_a
-	no_target
-	[ "$was" != scheduler ] || break
-	[ "$try" != 5 ] || { show_events; fail "it has switched by '$was' each time"; }
-done
+target thread=yield
+PID=$(pgrep -x klpr_thread)
+taskset -pc 1 "$PID" >/dev/null || fail "it cannot be moved"
+there "$PID" scheduler
+no_target
 ok
 
 start "an idle CPU switches in the idle loop"
-# Something may run there when it is looked at for the second time.
-for try in 1 2 3 4 5; do
-	target
-	record
-	load klpr_patch_a
-	stop_recording
-	was=$(events 'klp_task_switch: pid=0 comm=swapper/1 direction=patched way=' | sed 's/.* way=//')
-	disable klpr_patch_a
-	unload klpr_patch_a
-	no_target
-	[ "$was" != idle ] || break
-	[ "$try" != 5 ] || { show_events; fail "CPU 1 has switched by '$was' each time"; }
-done
+target
+there "0 comm=swapper/1" idle
+no_target
 ok
 
 start "a task is forked with its parent's state; one that sleeps is forced"
