@@ -15,8 +15,7 @@ mkdir -p "$out"
 tree=/klp/$(basename "$TREE")
 
 configure() {
-	local frags=(common "$arch" core-"$core") f
-	[ ! -e "$KLP_TOOLS/config/$arch-$core.config" ] || frags+=("$arch-$core")
+	local frags=(common core-"$core" "$arch") f
 	if is_foreign "$arch"; then
 		# Leaner: no examples of the documentation; no Rust where the core is in C.
 		[ "$core" = rust ] || frags+=(no-rust)
