@@ -180,18 +180,22 @@ impl Registry {
 
         pr_notice!("enabling patch '{}'\n", patch.name());
 
-        let patched = self.init_transition(patch, Target::Patched).and_then(|()| {
-            patch
-                .objects()
-                .filter(|object| object.is_loaded())
-                .try_for_each(|object| self.enable_object(object))
-        });
+        let patched = self
+            .remove_jumps(patch)
+            .and_then(|()| self.init_transition(patch, Target::Patched))
+            .and_then(|()| {
+                patch
+                    .objects()
+                    .filter(|object| object.is_loaded())
+                    .try_for_each(|object| self.enable_object(object))
+            });
         if let Err(error) = patched {
             pr_warn!("failed to enable patch '{}'\n", patch.name());
             self.cancel_transition();
             return Err(error);
         }
 
+            self.install_jumps();
         self.start_transition();
         patch.set_enabled(true);
         self.try_complete_transition();
@@ -219,13 +223,18 @@ impl Registry {
     /// - `ENOMEM`.
     pub(crate) fn disable(&mut self, patch: PatchRef) -> Result {
         if warn_on!(!patch.is_enabled()) {
+    /// - `ENODEV`: ftrace has disabled itself after a bug.
             return Err(EINVAL);
+    ///
+    /// After an error nothing has changed.
         }
         if self.transition.is_some() {
             return Err(EBUSY);
         }
 
-        self.init_transition(patch, Target::Unpatched)?;
+        self.remove_jumps(patch)
+            .and_then(|()| self.init_transition(patch, Target::Unpatched))
+            .inspect_err(|_| self.install_jumps())?;
         for object in patch.objects().filter(|object| object.is_patched()) {
             self.call(|| object.pre_unpatch());
         }
@@ -302,14 +311,14 @@ impl Registry {
                 return Err(error);
             }
         }
-        self.settle();
+        self.install_jumps();
         Ok(())
     }
 
-    /// Has calls of patched functions cost no more than they must, until something changes.
-    fn settle(&self) {
+    /// Lets patched functions be jumps, unless a transition is under way.
+    fn install_jumps(&mut self) {
         if self.transition.is_none() {
-            self.redirects.settle();
+            self.redirects.install_jumps();
         }
     }
 
@@ -320,6 +329,24 @@ impl Registry {
                 patch.name(),
                 object.label(),
                 error.to_errno()
+    /// Has the handler called for all functions of `patch`, which is to be in transition.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: ftrace has disabled itself after a bug. What tasks use stays as it is.
+    fn remove_jumps(&mut self, patch: PatchRef) -> Result {
+        patch
+            .objects()
+            .try_for_each(|object| self.redirects.remove_jumps(object))
+            .inspect_err(|error| {
+                pr_err!(
+                    "patch '{}': ftrace is out of order ({})\n",
+                    patch.name(),
+                    error.to_errno()
+                );
+            })
+    }
+
             );
         })?;
 
@@ -388,11 +415,14 @@ impl Registry {
             self.call(|| object.post_unpatch());
             relocs::clear_object(&patch, object);
             object.set_module(ptr::null_mut());
+            // If ftrace is out of order, the functions stay jumps. Nobody calls them any more, and
+            // with the module they go.
+            let _ = self.redirects.remove_jumps(object);
             for func in object.funcs() {
                 func.forget_addresses();
             }
         }
-        self.settle();
+        self.install_jumps();
     }
 }
 

@@ -11,8 +11,18 @@
 //! batch is one `ftrace_ops`: it is registered in one go, and dropped when no entry is left in it.
 //!
 //! While no transition concerns a batch, ftrace makes each function a jump to its replacement, and
-//! calls the handler only where somebody else hooks the function, too ([`Redirects::settle`]). Any
-//! change of a slot comes after the jumps of its batch were taken back.
+//! calls the handler only where somebody else hooks the function, too
+//! ([`Redirects::install_jumps`]). Jumps are removed before a slot of the batch changes
+//! ([`Redirects::remove_jumps`]), which can fail, and therefore comes before anything else does.
+//!
+//! # Tasks on their way
+//!
+//! Between the moment when the handler has chosen a destination and the moment when the task gets
+//! there, the task can be preempted: in another handler, or in ftrace's trampoline. The destination
+//! is in saved registers then, where no unwinder sees it. What a reliable stack trace does show is
+//! that the task is in a call of ftrace from the entry of the function: it has the return address of
+//! that call, [`ftrace::return_address`], until the trampoline puts the destination in its place. A
+//! transition looks for these addresses, too ([`Redirects::hook_return`]).
 //!
 //! # Concurrency
 //!
@@ -291,7 +301,9 @@ impl Table {
                 continue;
             };
             let destination = slot.steady.load(Relaxed);
-            if destination != ORIGINAL && destination != SPLIT {
+            let jumps = destination != ORIGINAL && destination != SPLIT;
+            // One that ftrace cannot jump to is left to the handler.
+            if jumps && ftrace::can_jump_to(destination) {
                 ips.push(slot.ip, GFP_KERNEL)?;
                 addrs.push(destination, GFP_KERNEL)?;
             }
@@ -357,19 +369,16 @@ impl Refused {
 const FLAGS: Flags = Flags::IPMODIFY.union(Flags::PERMANENT);
 
 /// Hands `handler` and the functions to ftrace.
-fn register<H: Leaf>(
-    handler: H,
-    fresh: &[Fresh<'_>],
-) -> Result<Result<Pin<KBox<Ops<H>>>, Refused>> {
+fn register<H: Leaf>(handler: H, fresh: &[Fresh<'_>]) -> Result<Result<Ops<H>, Refused>> {
     let mut ips = KVVec::with_capacity(fresh.len(), GFP_KERNEL)?;
     for one in fresh {
         ips.push(one.ip, GFP_KERNEL)?;
     }
-    let ops = KBox::pin_init(Ops::new_leaf(handler, FLAGS), GFP_KERNEL)?;
-    if let Err(error) = ops.as_ref().add(&ips) {
+    let mut ops = Ops::new_leaf(handler, FLAGS, GFP_KERNEL)?;
+    if let Err(error) = ops.add(&ips) {
         return Ok(Err(Refused::Filter(error)));
     }
-    if let Err(error) = ops.as_ref().register() {
+    if let Err(error) = ops.register() {
         return Ok(Err(Refused::Register(error)));
     }
     Ok(Ok(ops))
@@ -381,17 +390,31 @@ fn register<H: Leaf>(
 fn log_offender(fresh: &[Fresh<'_>], refused: Refused) -> Error {
     let mut suspects = fresh;
     let mut refused = refused;
-    if matches!(refused.error(), EBUSY | EINVAL) {
+    // Whatever function it is, without memory, or when ftrace has disabled itself.
+    if !matches!(refused.error(), ENOMEM | ENODEV) {
         while suspects.len() > 1 {
             let (first, second) = suspects.split_at(suspects.len() / 2);
-            match register(Nothing, first) {
-                Ok(Err(error)) => {
-                    suspects = first;
-                    refused = error;
+            let mut found = None;
+            for half in [first, second] {
+                match register(Nothing, half) {
+                    Ok(Err(refused)) => {
+                        found = Some((half, refused));
+                        break;
+                    }
+                    Ok(Ok(_)) => {}
+                    Err(error) => return error,
                 }
-                Ok(Ok(_)) => suspects = second,
-                Err(error) => return error,
             }
+            let Some(half) = found else {
+                // It was refused for a moment only.
+                pr_err!(
+                    "failed to register ftrace handler for {} functions ({})\n",
+                    fresh.len(),
+                    refused.error().to_errno()
+                );
+                return refused.error();
+            };
+            (suspects, refused) = half;
         }
     }
     if let Some(offender) = suspects.first() {
@@ -400,17 +423,9 @@ fn log_offender(fresh: &[Fresh<'_>], refused: Refused) -> Error {
     refused.error()
 }
 
-/// Writes down what follows from the function stack of `entry`, which is one of `ops`.
-fn update(ops: Pin<&Ops<Table>>, entry: &Entry) {
-    // From here on calls go by the slot. Tasks that have come to a replacement by a jump are found
-    // there as those are that the handler has sent.
-    warn_on!(ops.clear_jumps().is_err());
-    ops.get_ref().handler().update(entry);
-}
-
 /// All functions that are patched.
 pub(crate) struct Redirects {
-    batches: KVec<Pin<KBox<Ops<Table>>>>,
+    batches: KVec<Ops<Table>>,
 }
 
 impl Redirects {
@@ -421,10 +436,10 @@ impl Redirects {
         }
     }
 
-    fn find(&self, old_func: usize) -> Option<(Pin<&Ops<Table>>, &Entry)> {
+    fn find(&self, old_func: usize) -> Option<(&Table, &Entry)> {
         self.batches.iter().find_map(|ops| {
-            let entry = ops.handler().find(old_func)?;
-            Some((ops.as_ref(), entry))
+            let table = ops.handler();
+            Some((table, table.find(old_func)?))
         })
     }
 
@@ -433,8 +448,8 @@ impl Redirects {
     ///
     /// What fails here leaves things as they are: the handler is called.
     #[cfg(CONFIG_LIVEPATCH_RUST_JUMP)]
-    pub(crate) fn settle(&self) {
-        for ops in self.batches.iter().filter(|ops| !ops.has_jumps()) {
+    pub(crate) fn install_jumps(&mut self) {
+        for ops in self.batches.iter_mut().filter(|ops| !ops.has_jumps()) {
             let Ok((ips, addrs)) = ops.handler().jumps() else {
                 continue;
             };
@@ -442,16 +457,44 @@ impl Redirects {
                 continue;
             }
             // SAFETY: The addresses are those of replacements in patches that are on the function
-            // stacks; their authors promise the types. Before a patch is taken off, `update` clears
-            // the jumps, and its code stays until no task can be in it.
-            let done = unsafe { ops.as_ref().set_jumps(&ips, &addrs) };
-            warn_on!(done.is_err());
+            // stacks; their authors promise the types. Before a patch is taken off, `remove_jumps`
+            // clears the jumps, and its code stays until no task can be in it.
+            let done = unsafe { ops.set_jumps(&ips, &addrs) };
+            // ftrace has said so itself if it is out of order.
+            warn_on!(done.is_err_and(|error| error != ENODEV));
         }
     }
 
     /// As above, where ftrace cannot do this.
     #[cfg(not(CONFIG_LIVEPATCH_RUST_JUMP))]
-    pub(crate) fn settle(&self) {}
+    pub(crate) fn install_jumps(&mut self) {}
+
+    /// Has all calls of functions of `object` go by the handler, so that changes of their slots take
+    /// effect.
+    ///
+    /// Tasks that have come to a replacement by a jump are found there like those that the handler
+    /// has sent.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: ftrace has disabled itself after a bug. Some functions may still be jumps.
+    pub(crate) fn remove_jumps(&mut self, object: &Object) -> Result {
+        for ops in self.batches.iter_mut().filter(|ops| ops.has_jumps()) {
+            let table = ops.handler();
+            if object.funcs().any(|func| table.find(func.old_func()).is_some()) {
+                ops.clear_jumps()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The address that the stack of a task shows while ftrace is at work at the entry of `func`,
+    /// and the task has yet to go where the handler may have sent it.
+    pub(crate) fn hook_return(&self, func: &Func) -> Option<usize> {
+        let (table, entry) = self.find(func.old_func())?;
+        let slot = table.slots.get(entry.slot)?;
+        Some(ftrace::return_address(slot.ip))
+    }
 
     /// Puts all functions of `object`, which is loaded, on their function stacks.
     ///
@@ -459,6 +502,7 @@ impl Redirects {
     ///
     /// - `EINVAL`: a function cannot be hooked; or the object is patched already.
     /// - `EBUSY`: somebody else changes where calls of a function go.
+    /// - `ENODEV`: ftrace has disabled itself after a bug.
     /// - `ENOMEM`.
     ///
     /// After an error, which the log explains, nothing has changed.
@@ -467,6 +511,7 @@ impl Redirects {
             return Err(EINVAL);
         }
 
+        self.remove_jumps(object)?;
         let mut fresh = KVVec::new();
         for func in object.funcs() {
             let old_func = func.old_func();
@@ -494,11 +539,11 @@ impl Redirects {
 
         // Nothing can fail from here on: each function has an entry.
         for func in object.funcs() {
-            if let Some((ops, entry)) = self.find(func.old_func()) {
+            if let Some((table, entry)) = self.find(func.old_func()) {
                 // SAFETY: The node is in no list, and the head is initialised.
                 unsafe { bindings::list_add(func.stack_node(), entry.stack.get()) };
                 func.set_patched(true);
-                update(ops, entry);
+                table.update(entry);
             }
         }
         object.set_patched(true);
@@ -507,18 +552,18 @@ impl Redirects {
 
     /// Takes functions of `object` off their function stacks: all, or only the nops.
     ///
-    /// Does not return before no handler is running that could use them, unless other functions of
-    /// the same batch stay.
+    /// No jump may lead to them: see [`Self::remove_jumps`]. A handler may still be running that has
+    /// chosen one of them, and the task that runs it be on the way there.
     pub(crate) fn unpatch_object(&mut self, object: &Object, nops_only: bool) {
         for func in object.funcs() {
             if (nops_only && !func.is_nop()) || !func.is_patched() {
                 continue;
             }
-            if let Some((ops, entry)) = self.find(func.old_func()) {
+            if let Some((table, entry)) = self.find(func.old_func()) {
                 // SAFETY: The node is on the entry's stack, as `patch_object` put it there.
                 unsafe { bindings::list_del(func.stack_node()) };
                 func.set_patched(false);
-                update(ops, entry);
+                table.update(entry);
             } else {
                 warn_on!(true);
             }
@@ -530,11 +575,11 @@ impl Redirects {
     }
 
     /// Writes down again what follows from the function stacks of the functions of `object`, after
-    /// [`Func::in_transition`] has changed for them.
+    /// [`Func::in_transition`] has changed for them. They must not be jumps.
     pub(crate) fn update_object(&self, object: &Object) {
         for func in object.funcs().filter(|func| func.is_patched()) {
-            if let Some((ops, entry)) = self.find(func.old_func()) {
-                update(ops, entry);
+            if let Some((table, entry)) = self.find(func.old_func()) {
+                table.update(entry);
             }
         }
     }
@@ -554,10 +599,11 @@ impl Redirects {
 
     /// Has ftrace forget the functions that no patch has a replacement for any more.
     fn retire(&mut self) {
-        // Dropping an `Ops` waits until no handler uses its table.
+        // Dropping an `Ops` waits until no handler uses its table. One that ftrace cannot let go of
+        // stays for good, and leads to the originals.
         self.batches.retain(|ops| !ops.handler().is_empty());
 
-        for ops in self.batches.iter() {
+        for ops in self.batches.iter_mut() {
             let table = ops.handler();
             // If this does not work out, the entries stay hooked, lead to the original, and are
             // there for the next patch.
@@ -569,8 +615,8 @@ impl Redirects {
                     }
                 }
             }
-            if !ips.is_empty() && ops.as_ref().remove(&ips).is_ok() {
-                for entry in table.idle_entries().take(ips.len()) {
+            if !ips.is_empty() && ops.remove(&ips).is_ok() {
+                for entry in ops.handler().idle_entries().take(ips.len()) {
                     entry.hooked.store(false, Relaxed);
                 }
             }

@@ -730,7 +730,7 @@ impl Registry {
 
         pr_notice!("'{}': {} complete\n", patch.name(), target.verb());
 
-        self.redirects.settle();
+        self.redirects.install_jumps();
         TARGET.store(PatchState::Idle.raw(), Relaxed);
         PATCH.store(ptr::null_mut(), Relaxed);
         self.transition = None;

@@ -42,6 +42,11 @@ rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsig
 __rust_helper notrace void rust_helper_preempt_disable_notrace(void)
 {
 	preempt_disable_notrace();
+__rust_helper unsigned long rust_helper_ftrace_return_address(unsigned long ip)
+{
+	return ip + MCOUNT_INSN_SIZE;
+}
+
 }
 
 __rust_helper notrace void rust_helper_preempt_enable_notrace(void)

@@ -8,7 +8,8 @@
 //! context the hooked functions run in, on every CPU at once.
 //!
 //! Dropping an [`Ops`] unregisters it first, and waits until no CPU is inside of its handler, so
-//! that a handler never outlives its data.
+//! that a handler never outlives its data. If ftrace cannot let go of it, as it has disabled itself
+//! after a bug, the handler and its data stay in memory for good.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 //!
@@ -31,31 +32,28 @@
 //!     }
 //! }
 //!
-//! let counter = Counter(Atomic::new(0));
-//! let ops = KBox::pin_init(Ops::new(counter, Flags::NONE), GFP_KERNEL)?;
+//! let mut ops = Ops::new(Counter(Atomic::new(0)), Flags::NONE, GFP_KERNEL)?;
 //!
 //! // An address that is not the entry of a function that can be hooked is refused.
-//! assert_eq!(ops.as_ref().add(&[1]), Err(EINVAL));
+//! assert_eq!(ops.add(&[1]), Err(EINVAL));
 //!
 //! // So is an `Ops` without functions: it would hook every function there is.
-//! assert_eq!(ops.as_ref().register(), Err(EINVAL));
+//! assert_eq!(ops.register(), Err(EINVAL));
 //! assert_eq!(ops.functions(), 0);
 //! assert_eq!(ops.handler().0.load(Relaxed), 0);
 //! # Ok::<(), Error>(())
 //! ```
 
 use crate::{
+    alloc::Flags as AllocFlags,
     bindings,
     container_of,
     error::{to_result, Result},
     prelude::*,
-    sync::{
-        atomic::{Atomic, Relaxed},
-        rcu, //
-    },
+    sync::rcu,
     types::Opaque, //
 };
-use core::ptr;
+use core::{mem::ManuallyDrop, ptr};
 
 /// What a handler gets to see and to change of the hooked call.
 ///
@@ -144,45 +142,67 @@ impl Flags {
     }
 }
 
+/// What ftrace gets to know of an [`Ops`].
+///
+/// While it is registered the callback uses it on any CPU, so that there is never an exclusive
+/// reference to it.
+///
+/// # Invariants
+///
+/// `ops.func` is `Self::callback` or `Self::callback_leaf`.
+#[pin_data]
+struct Hook<H: Handler> {
+    #[pin]
+    ops: Opaque<bindings::ftrace_ops>,
+    handler: H,
+}
+
 /// A handler together with the set of functions that it hooks.
+///
+/// What changes the set takes the `Ops` exclusively, so that there is one such call at a time.
 ///
 /// Wraps C's `struct ftrace_ops`.
 ///
 /// # Invariants
 ///
-/// `ops.func` is `Self::callback` or `Self::callback_leaf`, and `ops` is the field of that name of
-/// a pinned `Ops<H>` for as long as it is registered; it is registered only if `registered` is
-/// true.
-#[pin_data(PinnedDrop)]
+/// - If `registered`, or if `stuck`, ftrace may use the `Hook`.
+/// - If not `registered`, there are no `jumps`.
 pub struct Ops<H: Handler> {
-    #[pin]
-    ops: Opaque<bindings::ftrace_ops>,
-    /// Whether ftrace knows of `ops`. Written by `register` and `drop` alone.
-    registered: Atomic<bool>,
+    hook: ManuallyDrop<Pin<KBox<Hook<H>>>>,
+    /// Whether the handler is called.
+    registered: bool,
     /// Whether functions may be jumps: the handler need not be called for them.
-    jumps: Atomic<bool>,
-    handler: H,
+    jumps: bool,
+    /// Whether ftrace could not let go of the `Hook`, which must stay for good then.
+    stuck: bool,
 }
 
-// SAFETY: ftrace serialises all calls that change an `ftrace_ops` by locks of its own, and the
-// handler is `Send` by its trait.
+// SAFETY: The handler is `Send` and `Sync` by its trait; nothing is tied to a thread.
 unsafe impl<H: Handler> Send for Ops<H> {}
-// SAFETY: As above; the handler is `Sync` by its trait.
+// SAFETY: As above; what takes a shared reference only reads.
 unsafe impl<H: Handler> Sync for Ops<H> {}
 
 impl<H: Handler> Ops<H> {
     /// Creates an `Ops` that is not registered and has no functions.
-    pub fn new(handler: H, flags: Flags) -> impl PinInit<Self> {
-        Self::with_callback(handler, flags, Self::callback)
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(handler: H, flags: Flags, gfp: AllocFlags) -> Result<Self> {
+        Self::with_callback(handler, flags, Hook::<H>::callback, gfp)
     }
 
-    /// Creates an `Ops` whose handler is called without a look whether it runs already, which
+    /// Creates an `Ops` whose handler is called without a test whether it runs already, which
     /// makes calls of hooked functions cheaper. [`Handler::recursed`] is never called.
-    pub fn new_leaf(handler: H, flags: Flags) -> impl PinInit<Self>
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new_leaf(handler: H, flags: Flags, gfp: AllocFlags) -> Result<Self>
     where
         H: Leaf,
     {
-        Self::with_callback(handler, flags, Self::callback_leaf)
+        Self::with_callback(handler, flags, Hook::<H>::callback_leaf, gfp)
     }
 
     fn with_callback(
@@ -194,48 +214,63 @@ impl<H: Handler> Ops<H> {
             *mut bindings::ftrace_ops,
             *mut bindings::ftrace_regs,
         ),
-    ) -> impl PinInit<Self> {
-        pin_init!(Self {
+        gfp: AllocFlags,
+    ) -> Result<Self> {
+        // INVARIANT: The callers pass one of the two callbacks of `Hook<H>`.
+        let hook = pin_init!(Hook {
             ops <- Opaque::ffi_init(move |slot: *mut bindings::ftrace_ops| {
                 // SAFETY: `slot` is valid for writes; all bytes zero is how C initialises an
                 // `ftrace_ops` before the fields that follow.
                 unsafe { slot.write_bytes(0, 1) };
                 // SAFETY: As above.
                 unsafe { (*slot).func = Some(callback) };
-                // `DYNAMIC`: unregistering waits until nobody uses the memory of this `Ops`.
+                // `DYNAMIC`: unregistering waits until nobody uses the memory of this `Hook`.
                 //
                 // SAFETY: As above.
                 unsafe { (*slot).flags = flags.0 | bindings::FTRACE_OPS_FL_DYNAMIC as c_ulong };
             }),
-            registered: Atomic::new(false),
-            jumps: Atomic::new(false),
             handler,
+        });
+        // INVARIANT: ftrace does not know of it.
+        Ok(Self {
+            hook: ManuallyDrop::new(KBox::pin_init(hook, gfp)?),
+            registered: false,
+            jumps: false,
+            stuck: false,
         })
     }
 
     /// Returns the handler.
     pub fn handler(&self) -> &H {
-        &self.handler
+        &self.hook.handler
     }
 
     /// Returns whether the handler is called at present.
     pub fn is_registered(&self) -> bool {
-        self.registered.load(Relaxed)
+        self.registered
+    }
+
+    /// The pointer that C takes. It is valid, and initialised, for as long as `self` is.
+    fn as_ptr(&self) -> *mut bindings::ftrace_ops {
+        self.hook.ops.get()
     }
 
     /// Adds functions, given by addresses for which [`location`] is not `None`, to the set.
     ///
-    /// May be called while registered; jumps are cleared then. May sleep.
+    /// May sleep.
     ///
     /// # Errors
     ///
     /// - `EINVAL`: `ips` is empty, or one of them is not the entry of a function that can be
     ///   hooked.
-    /// - `EBUSY`: registered with [`Flags::IPMODIFY`], and one of them has such an `Ops` already.
+    /// - `EBUSY`: registered already.
     /// - `ENOMEM`, `ENODEV`: no memory; ftrace has disabled itself after a bug.
     ///
     /// After an error the set is what it was.
-    pub fn add(self: Pin<&Self>, ips: &[usize]) -> Result {
+    pub fn add(&mut self, ips: &[usize]) -> Result {
+        if self.registered {
+            return Err(EBUSY);
+        }
         self.set_filter(ips, false)
     }
 
@@ -252,8 +287,8 @@ impl<H: Handler> Ops<H> {
     /// - `ENOMEM`, `ENODEV`: as for [`Self::add`].
     ///
     /// After an error the set is what it was.
-    pub fn remove(self: Pin<&Self>, ips: &[usize]) -> Result {
-        if self.is_registered() && self.functions() <= ips.len() {
+    pub fn remove(&mut self, ips: &[usize]) -> Result {
+        if self.registered && self.functions() <= ips.len() {
             return Err(EINVAL);
         }
         self.set_filter(ips, true)
@@ -261,9 +296,9 @@ impl<H: Handler> Ops<H> {
 
     /// Returns the number of functions in the set.
     pub fn functions(&self) -> usize {
-        // Keeps the table of functions from being freed by a change of the set.
+        // Keeps the table of functions from being freed.
         let _rcu = rcu::read_lock();
-        let ops = self.ops.get();
+        let ops = self.as_ptr();
         // SAFETY: `ops` is initialised; `func_hash` is null before the first change of the set, and
         // then points to `ops.local_hash` for good.
         let Some(hash) = (unsafe { (*ops).func_hash.as_ref() }) else {
@@ -273,17 +308,17 @@ impl<H: Handler> Ops<H> {
         unsafe { bindings::ftrace_hash_count(ptr::read_volatile(&raw const hash.filter_hash)) }
     }
 
-    fn set_filter(self: Pin<&Self>, ips: &[usize], remove: bool) -> Result {
+    fn set_filter(&mut self, ips: &[usize], remove: bool) -> Result {
         let count = c_uint::try_from(ips.len()).map_err(|_| EINVAL)?;
         if count == 0 {
             return Err(EINVAL);
         }
         self.clear_jumps()?;
-        // SAFETY: `self.ops` is an initialised `ftrace_ops`, and `ips` has `count` elements, which
-        // the C side only reads.
+        // SAFETY: `self.as_ptr()` is an initialised `ftrace_ops`, and `ips` has `count` elements,
+        // which the C side only reads.
         to_result(unsafe {
             bindings::ftrace_set_filter_ips(
-                self.ops.get(),
+                self.as_ptr(),
                 ips.as_ptr().cast_mut(),
                 count,
                 c_int::from(remove),
@@ -303,18 +338,23 @@ impl<H: Handler> Ops<H> {
     /// - `EBUSY`: registered already; or with [`Flags::IPMODIFY`], a function of the set has such
     ///   an `Ops` already.
     /// - `ENOMEM`, `ENODEV`: as for [`Self::add`].
-    pub fn register(self: Pin<&Self>) -> Result {
+    pub fn register(&mut self) -> Result {
         if self.functions() == 0 {
             return Err(EINVAL);
         }
+        if self.registered {
+            return Err(EBUSY);
+        }
 
-        let ops = self.ops.get();
-        // INVARIANT: `self` is pinned, and `drop` unregisters.
-        //
-        // SAFETY: `ops` is initialised, has a filter, and stays in place until `drop`.
-        to_result(unsafe { bindings::register_ftrace_function(ops) })?;
-        self.registered.store(true, Relaxed);
-        Ok(())
+        // SAFETY: It is initialised, has a filter, and stays in place until `drop`, which
+        // unregisters it.
+        let registered =
+            to_result(unsafe { bindings::register_ftrace_function(self.as_ptr()) });
+        // INVARIANT: ftrace forgets what it refuses, but for what it was about to enable when it
+        // has disabled itself: the text may have been patched already.
+        self.registered = registered.is_ok();
+        self.stuck |= registered == Err(ENODEV);
+        registered
     }
 
     /// Lets functions of the set jump to an address each, without a call of the handler.
@@ -329,32 +369,32 @@ impl<H: Handler> Ops<H> {
     ///
     /// # Errors
     ///
-    /// - `EINVAL`: not registered, not with [`Flags::IPMODIFY`], or not as many addresses as
-    ///   functions.
+    /// - `EINVAL`: not registered, not with [`Flags::IPMODIFY`], not as many addresses as
+    ///   functions, or an address for which [`can_jump_to`] is not true.
     /// - `EBUSY`: there are jumps already.
     /// - `ENOENT`: one of the functions is not in the set.
-    /// - `ENODEV`: ftrace has disabled itself after a bug.
+    /// - `ENODEV`: ftrace has disabled itself after a bug. Functions may be jumps then.
     ///
     /// # Safety
     ///
     /// Each address must be that of a function that has the type of the hooked one, and that stays
     /// in memory for as long as calls that have come there run.
     #[cfg(CONFIG_FTRACE_OPS_JUMP)]
-    pub unsafe fn set_jumps(self: Pin<&Self>, ips: &[usize], addrs: &[usize]) -> Result {
+    pub unsafe fn set_jumps(&mut self, ips: &[usize], addrs: &[usize]) -> Result {
         let count = c_uint::try_from(ips.len()).map_err(|_| EINVAL)?;
-        if addrs.len() != ips.len() || !self.is_registered() {
+        if addrs.len() != ips.len() || !self.registered {
             return Err(EINVAL);
         }
-        // SAFETY: `ops` is registered; both slices have `count` elements, which C only reads; the
+        // SAFETY: It is registered; both slices have `count` elements, which C only reads; the
         // caller promises that calls may go to the addresses.
-        to_result(unsafe {
-            bindings::ftrace_set_jumps(self.ops.get(), ips.as_ptr(), addrs.as_ptr(), count)
-        })?;
-        self.jumps.store(true, Relaxed);
-        Ok(())
+        let set = to_result(unsafe {
+            bindings::ftrace_set_jumps(self.as_ptr(), ips.as_ptr(), addrs.as_ptr(), count)
+        });
+        self.jumps |= set.is_ok() || set == Err(ENODEV);
+        set
     }
 
-    /// Has the handler called again for all functions of the set.
+    /// Lets the handler be called again for all functions of the set.
     ///
     /// No jump begins any more when this has returned, but tasks may be in the functions that they
     /// have led to, or on the way there. Does nothing if there are none. May sleep.
@@ -363,36 +403,56 @@ impl<H: Handler> Ops<H> {
     ///
     /// # Errors
     ///
-    /// - `ENODEV`: ftrace has disabled itself after a bug.
-    pub fn clear_jumps(self: Pin<&Self>) -> Result {
-        if !self.has_jumps() {
+    /// - `ENODEV`: ftrace has disabled itself after a bug. Functions may still be jumps.
+    pub fn clear_jumps(&mut self) -> Result {
+        if !self.jumps {
             return Ok(());
         }
         #[cfg(CONFIG_FTRACE_OPS_JUMP)]
-        // SAFETY: `ops` is registered.
-        to_result(unsafe { bindings::ftrace_clear_jumps(self.ops.get()) })?;
-        self.jumps.store(false, Relaxed);
+        // SAFETY: It is registered, as there are jumps.
+        to_result(unsafe { bindings::ftrace_clear_jumps(self.as_ptr()) })?;
+        self.jumps = false;
         Ok(())
     }
 
     /// Returns whether functions of the set may be jumps at present.
     pub fn has_jumps(&self) -> bool {
-        self.jumps.load(Relaxed)
+        self.jumps
     }
+}
 
+impl<H: Handler> Drop for Ops<H> {
+    fn drop(&mut self) {
+        if self.registered {
+            // SAFETY: It is registered. This waits until no CPU uses it any more (`DYNAMIC`).
+            let ret = unsafe { bindings::unregister_ftrace_function(self.as_ptr()) };
+            self.stuck |= ret != 0;
+        }
+        if self.stuck {
+            pr_warn!("ftrace cannot let go of a handler, which stays in memory\n");
+            return;
+        }
+        // SAFETY: It is initialised, and ftrace does not know of it any more.
+        unsafe { bindings::ftrace_free_filter(self.as_ptr()) };
+        // SAFETY: By the invariants ftrace does not use it, and nobody else does after `drop`.
+        unsafe { ManuallyDrop::drop(&mut self.hook) };
+    }
+}
+
+impl<H: Handler> Hook<H> {
     /// What ftrace calls.
     ///
     /// # Safety
     ///
-    /// `ops` must be the field `ops` of an `Ops<H>`, and `fregs` valid for the call.
+    /// `ops` must be the field `ops` of a `Hook<H>`, and `fregs` valid for the call.
     unsafe extern "C" fn callback(
         ip: c_ulong,
         parent_ip: c_ulong,
         ops: *mut bindings::ftrace_ops,
         fregs: *mut bindings::ftrace_regs,
     ) {
-        // SAFETY: By the invariants of the type, `ops` lies in an `Ops<H>`. It lives until it is
-        // unregistered, and unregistering waits until no task is in its trampoline or in here.
+        // SAFETY: By the requirement of this function `ops` lies in a `Hook<H>`. It lives until it
+        // is unregistered, and unregistering waits until no task is in its trampoline or in here.
         let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
 
         // This disables preemption, which is what keeps RCU-protected data of handlers alive.
@@ -441,19 +501,6 @@ impl<H: Handler> Ops<H> {
     }
 }
 
-#[pinned_drop]
-impl<H: Handler> PinnedDrop for Ops<H> {
-    fn drop(self: Pin<&mut Self>) {
-        if self.registered.load(Relaxed) {
-            // SAFETY: It is registered. This waits until no CPU uses it any more (`DYNAMIC`).
-            let ret = unsafe { bindings::unregister_ftrace_function(self.ops.get()) };
-            crate::warn_on!(ret != 0);
-        }
-        // SAFETY: `self.ops` is initialised, and not registered any more.
-        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
-    }
-}
-
 /// Returns where ftrace hooks the function at `addr`, if it can.
 ///
 /// `addr` may be the address of the function's symbol or of the hook itself. May be called in any
@@ -464,4 +511,29 @@ pub fn location(addr: usize) -> Option<usize> {
         0 => None,
         ip => Some(ip),
     }
+}
+
+/// Returns whether [`Ops::set_jumps`] takes `addr` as a destination.
+///
+/// ftrace marks destinations of jumps by low bits of their addresses. Compilers align few functions
+/// less than that: GCC those that are cold, rustc all when it optimises for size.
+pub fn can_jump_to(addr: usize) -> bool {
+    let marks = if cfg!(CONFIG_HAVE_FTRACE_JUMP_BY_OPS) {
+        3
+    } else if cfg!(CONFIG_DYNAMIC_FTRACE_WITH_JMP) {
+        1
+    } else {
+        0
+    };
+    addr & marks == 0
+}
+
+/// Returns the return address of the call of ftrace from the function that it hooks at `ip`, which is
+/// what [`location`] returns.
+///
+/// A reliable stack trace has this address from the moment when a task calls ftrace until ftrace's
+/// trampoline has put in its place where the call goes on, if that is elsewhere.
+pub fn return_address(ip: usize) -> usize {
+    // SAFETY: Takes any number.
+    unsafe { bindings::ftrace_return_address(ip) }
 }
