@@ -596,6 +596,22 @@ impl Patch {
         unsafe { &*container_of!(kobj, bindings::klp_patch, kobj).cast::<Self>() }
     }
 
+    /// Returns the patch whose `list` is at `node`.
+    ///
+    /// # Safety
+    ///
+    /// `node` must be the one of a `klp_patch`.
+    pub(crate) unsafe fn from_list<'a>(node: *mut bindings::list_head) -> &'a Self {
+        // SAFETY: By the requirement of this function.
+        unsafe { &*container_of!(node, bindings::klp_patch, list).cast::<Self>() }
+    }
+
+    /// The node in the list of patches.
+    pub(crate) fn list_node(&self) -> *mut bindings::list_head {
+        // SAFETY: No reference is made; `self` is a `klp_patch`.
+        unsafe { &raw mut (*self.as_ptr()).list }
+    }
+
     /// Returns the patch whose `free_work` is at `work`.
     ///
     /// # Safety

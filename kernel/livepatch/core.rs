@@ -19,11 +19,10 @@ use kernel::{
     ffi::c_int,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
         global_lock,
         rcu, //
     },
-    task::Task,
+    types::Opaque,
     warn_on, //
 };
 
@@ -64,13 +63,19 @@ global_lock! {
     };
 }
 
-/// The registry, for a callback of a patch that asks for it, and the task that runs the callback.
-///
-/// Only that task uses the pointer, so that neither needs an order.
-static CALLBACK_VIEW: Atomic<*const Registry> = Atomic::new(ptr::null());
-static CALLBACK_TASK: Atomic<*mut bindings::task_struct> = Atomic::new(ptr::null_mut());
+/// A list of patches that can be read without the mutex, under RCU.
+struct List(Opaque<bindings::list_head>);
 
-/// Initialises the lock.
+// SAFETY: Changed with the mutex held, by functions that RCU readers get along with.
+unsafe impl Sync for List {}
+
+/// The patches of the registry, the oldest first, for those who cannot take the mutex: a patch's
+/// callback runs with the mutex held, and may wait for a work item or a thread that asks.
+///
+/// Patches are taken off it before [`free_finish`] waits for its readers.
+static PATCHES: List = List(Opaque::uninit());
+
+/// Initialises the lock and the list.
 ///
 /// # Safety
 ///
@@ -78,18 +83,24 @@ static CALLBACK_TASK: Atomic<*mut bindings::task_struct> = Atomic::new(ptr::null
 pub(crate) unsafe fn init() {
     // SAFETY: By the requirement of this function.
     unsafe { KLP_MUTEX.init() };
+    // SAFETY: As above, nobody uses it yet.
+    unsafe { bindings::INIT_LIST_HEAD(PATCHES.0.get()) };
 }
 
-/// Runs `f` with the registry: in a callback of a patch, which runs with the mutex held, with what
-/// the caller of the callback lends; elsewhere with the mutex.
-pub(crate) fn with_registry<R>(f: impl FnOnce(&Registry) -> R) -> R {
-    if ptr::eq(CALLBACK_TASK.load(Relaxed), Task::current_raw()) {
-        // SAFETY: The task is the current one, so that we are in a function that
-        // `Registry::call` calls; it has a reference.
-        f(unsafe { &*CALLBACK_VIEW.load(Relaxed) })
-    } else {
-        f(&KLP_MUTEX.lock())
-    }
+/// The patches that are enabled or in transition, the oldest first. Needs no lock but RCU's, and may
+/// be called in any context; patches may come and go meanwhile.
+pub(crate) fn patches_rcu(_rcu: &rcu::Guard) -> impl Iterator<Item = &Patch> {
+    let head = PATCHES.0.get();
+    let mut last = head;
+    core::iter::from_fn(move || {
+        // The address of what is read next depends on what is read here, which orders the two.
+        // Pairs with the release store in `list_add_tail_rcu()`.
+        //
+        // SAFETY: The head, or an element that was on the list under this read side of RCU.
+        last = unsafe { ptr::read_volatile(&raw const (*last).next) };
+        // SAFETY: What is on the list is the `list` of a patch, which stays until readers are done.
+        (!ptr::eq(last, head)).then(|| unsafe { Patch::from_list(last) })
+    })
 }
 
 impl Registry {
@@ -122,16 +133,6 @@ impl Registry {
             .position(|other| ptr::eq(&**other, patch))
     }
 
-    /// Calls a callback of a patch, which may ask for the registry.
-    pub(crate) fn call<R>(&self, callback: impl FnOnce() -> R) -> R {
-        CALLBACK_VIEW.store(self, Relaxed);
-        CALLBACK_TASK.store(Task::current_raw(), Relaxed);
-        let value = callback();
-        CALLBACK_TASK.store(ptr::null_mut(), Relaxed);
-        CALLBACK_VIEW.store(ptr::null(), Relaxed);
-        value
-    }
-
     /// Makes what can fail of a patch: the sysfs tree, nops, addresses.
     fn init_patch(&mut self, patch: PatchRef) -> Result {
         self.patches.reserve(1, GFP_KERNEL)?;
@@ -143,6 +144,8 @@ impl Registry {
             init_object(&patch, object)?;
         }
         self.patches.push(patch, GFP_KERNEL)?;
+        // SAFETY: `init` has initialised the list, and `init_early` the node, which is in no list.
+        unsafe { bindings::list_add_tail_rcu(patch.list_node(), PATCHES.0.get()) };
         Ok(())
     }
 
@@ -192,10 +195,10 @@ impl Registry {
         if let Err(error) = patched {
             pr_warn!("failed to enable patch '{}'\n", patch.name());
             self.cancel_transition();
+            self.install_jumps();
             return Err(error);
         }
 
-            self.install_jumps();
         self.start_transition();
         patch.set_enabled(true);
         self.try_complete_transition();
@@ -203,7 +206,7 @@ impl Registry {
     }
 
     fn enable_object(&mut self, object: &Object) -> Result {
-        self.call(|| object.pre_patch()).inspect_err(|_| {
+        object.pre_patch().inspect_err(|_| {
             pr_warn!(
                 "pre-patch callback failed for object '{}'\n",
                 object.label()
@@ -220,13 +223,13 @@ impl Registry {
     ///
     /// - `EBUSY`: there is a transition.
     /// - `EINVAL`: it is not enabled.
-    /// - `ENOMEM`.
-    pub(crate) fn disable(&mut self, patch: PatchRef) -> Result {
-        if warn_on!(!patch.is_enabled()) {
     /// - `ENODEV`: ftrace has disabled itself after a bug.
-            return Err(EINVAL);
+    /// - `ENOMEM`.
     ///
     /// After an error nothing has changed.
+    pub(crate) fn disable(&mut self, patch: PatchRef) -> Result {
+        if warn_on!(!patch.is_enabled()) {
+            return Err(EINVAL);
         }
         if self.transition.is_some() {
             return Err(EBUSY);
@@ -236,7 +239,7 @@ impl Registry {
             .and_then(|()| self.init_transition(patch, Target::Unpatched))
             .inspect_err(|_| self.install_jumps())?;
         for object in patch.objects().filter(|object| object.is_patched()) {
-            self.call(|| object.pre_unpatch());
+            object.pre_unpatch();
         }
         self.start_transition();
         patch.set_enabled(false);
@@ -246,7 +249,11 @@ impl Registry {
 
     /// The part of freeing a patch that needs the mutex. [`free_finish`] is to follow without it.
     fn free_start(&mut self, patch: PatchRef) {
-        self.patches.retain(|other| *other != patch);
+        if self.position(&patch).is_some() {
+            self.patches.retain(|other| *other != patch);
+            // SAFETY: The node is on the list, as `init_patch` put it there.
+            unsafe { bindings::list_del_rcu(patch.list_node()) };
+        }
         free_objects(&patch, false);
     }
 
@@ -322,13 +329,6 @@ impl Registry {
         }
     }
 
-    fn patch_coming_object(&mut self, patch: PatchRef, object: &Object) -> Result {
-        init_object_loaded(&patch, object).inspect_err(|error| {
-            pr_warn!(
-                "failed to initialize patch '{}' for module '{}' ({})\n",
-                patch.name(),
-                object.label(),
-                error.to_errno()
     /// Has the handler called for all functions of `patch`, which is to be in transition.
     ///
     /// # Errors
@@ -347,6 +347,13 @@ impl Registry {
             })
     }
 
+    fn patch_coming_object(&mut self, patch: PatchRef, object: &Object) -> Result {
+        init_object_loaded(&patch, object).inspect_err(|error| {
+            pr_warn!(
+                "failed to initialize patch '{}' for module '{}' ({})\n",
+                patch.name(),
+                object.label(),
+                error.to_errno()
             );
         })?;
 
@@ -356,7 +363,7 @@ impl Registry {
             object.label()
         );
 
-        if let Err(error) = self.call(|| object.pre_patch()) {
+        if let Err(error) = object.pre_patch() {
             pr_warn!(
                 "pre-patch callback failed for object '{}'\n",
                 object.label()
@@ -372,7 +379,7 @@ impl Registry {
                 object.label(),
                 error.to_errno()
             );
-            self.call(|| object.post_unpatch());
+            object.post_unpatch();
             relocs::clear_object(&patch, object);
             return Err(error);
         }
@@ -381,7 +388,7 @@ impl Registry {
             // The module does not run yet: its functions are on no stack before this is known.
             self.refresh_index();
         } else {
-            self.call(|| object.post_patch());
+            object.post_patch();
         }
         Ok(())
     }
@@ -401,23 +408,23 @@ impl Registry {
             };
             let in_transition = self.is_in_transition(&patch);
             if !in_transition {
-                self.call(|| object.pre_unpatch());
+                object.pre_unpatch();
             }
             pr_notice!(
                 "reverting patch '{}' on unloading module '{}'\n",
                 patch.name(),
                 object.label()
             );
+            // If ftrace is out of order, the functions stay jumps. Nobody calls them any more, and
+            // with the module they go.
+            let _ = self.redirects.remove_jumps(object);
             self.redirects.unpatch_object(object, false);
             if in_transition {
                 self.refresh_index();
             }
-            self.call(|| object.post_unpatch());
+            object.post_unpatch();
             relocs::clear_object(&patch, object);
             object.set_module(ptr::null_mut());
-            // If ftrace is out of order, the functions stay jumps. Nobody calls them any more, and
-            // with the module they go.
-            let _ = self.redirects.remove_jumps(object);
             for func in object.funcs() {
                 func.forget_addresses();
             }
@@ -442,8 +449,25 @@ fn free_objects(patch: &Patch, nops_only: bool) {
 }
 
 /// The part of freeing a patch that waits for its users. The patch must not be used after it.
+///
+/// This is where the code of a patch is given back, and the only place. No task can be in it, be on
+/// its way into it, or come back to it:
+///
+/// - When the transition that took the patch out of use was complete, each task had been seen
+///   outside of it, at a moment from which on the handler sent the task elsewhere: tasks on the list
+///   of all tasks, idle ones, and those that were exiting (`tasklist`). "Outside" is: in none of the
+///   replacements, and in no call of ftrace from the entry of one of the functions, where the handler
+///   may have chosen a replacement that the task has yet to get to. See `Registry::publish_index`.
+/// - No jump led to it when that transition began ([`Registry::remove_jumps`]).
+/// - A patch that could not be enabled was never chosen: no task had the patched state.
+/// - Replacements for a module that has gone were called by that module only.
+/// - Where tasks were forced, none of this is known, and the code stays for good.
+///
+/// What remains are those who read the list of patches.
 fn free_finish(patch: PatchRef) {
     patch.wait_for_release();
+    // SAFETY: May sleep here.
+    unsafe { bindings::synchronize_rcu() };
     // The code must stay where tasks were forced to leave it: some may be in it.
     if !patch.is_forced() {
         patch.put_module();

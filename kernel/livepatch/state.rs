@@ -9,11 +9,13 @@
 use crate::{
     abi::Patch,
     klp::{self, Registry},
+    transition,
 };
 use kernel::{
     bindings,
     ffi::c_ulong,
-    prelude::*, //
+    prelude::*,
+    sync::rcu, //
 };
 
 use core::ptr;
@@ -44,16 +46,16 @@ pub(crate) fn is_compatible(registry: &Registry, patch: &Patch) -> bool {
 
 /// Returns the state of the newest patch that has this id, among those older than the one in
 /// transition.
-fn find_previous(registry: &Registry, id: c_ulong) -> *mut bindings::klp_state {
-    let Some(in_transition) = registry.transition_patch() else {
+fn find_previous(id: c_ulong) -> *mut bindings::klp_state {
+    let rcu = rcu::read_lock();
+    let in_transition = transition::patch();
+    if klp::warn_on_once!(in_transition.is_null()) {
         // Outside of a transition there is no patch that could be older than another.
-        klp::warn_on_once!(true);
         return ptr::null_mut();
-    };
-    registry
-        .patches()
-        .take_while(|&patch| patch != in_transition)
-        .filter_map(|patch| find(&patch, id))
+    }
+    klp::patches_rcu(&rcu)
+        .take_while(|patch| !ptr::eq(patch.as_ptr(), in_transition))
+        .filter_map(|patch| find(patch, id))
         .last()
         .unwrap_or(ptr::null_mut())
 }
@@ -80,13 +82,15 @@ unsafe extern "C" fn klp_get_state(
 /// Returns the newest state of this id that the patches which are already installed have brought,
 /// or null.
 ///
-/// For callbacks, which run with `klp_mutex` held. Elsewhere it takes the mutex, so that it must
-/// not be called in atomic context; outside of a transition it warns and returns null.
+/// For callbacks, and for those that a callback waits for. Takes no lock but RCU's; may be called in
+/// any context. Outside of a transition it warns and returns null.
+///
+/// The state belongs to the patch that has brought it, and may go with it when the transition ends.
 ///
 /// # Safety
 ///
 /// May be called with any id.
 #[export]
 unsafe extern "C" fn klp_get_prev_state(id: c_ulong) -> *mut bindings::klp_state {
-    klp::with_registry(|registry| find_previous(registry, id))
+    find_previous(id)
 }

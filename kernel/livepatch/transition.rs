@@ -80,7 +80,7 @@ static INDEX: Atomic<*const Index> = Atomic::new(ptr::null());
 /// may be or not. When it comes to zero, it is worth to look again at once.
 static LEFT: Atomic<i32> = Atomic::new(0);
 
-/// The patch in transition, for sysfs, which only compares it.
+/// The patch in transition, for those who hold no lock and only compare it.
 static PATCH: Atomic<*mut bindings::klp_patch> = Atomic::new(ptr::null_mut());
 
 /// The work that looks again at the tasks that are left.
@@ -124,12 +124,17 @@ unsafe extern "C" fn retry(_work: *mut bindings::work_struct) {
 
 /// Whether `patch` is in transition. Needs no lock, but the answer may be out of date.
 pub(crate) fn is_patch(patch: *mut bindings::klp_patch) -> bool {
-    ptr::eq(PATCH.load(Relaxed), patch)
+    ptr::eq(self::patch(), patch)
 }
 
 /// The name of the function that a range belongs to.
 #[derive(Clone, Copy)]
 struct Tag(*const Func);
+/// The patch in transition, or null. Needs no lock, but the answer may be out of date.
+pub(crate) fn patch() -> *mut bindings::klp_patch {
+    PATCH.load(Relaxed)
+}
+
 
 /// Ranges of code that tasks must not be in.
 struct Index {
@@ -722,10 +727,10 @@ impl Registry {
         });
 
         for object in patch.objects().filter(|object| object.is_loaded()) {
-            self.call(|| match target {
+            match target {
                 Target::Patched => object.post_patch(),
                 Target::Unpatched => object.post_unpatch(),
-            });
+            }
         }
 
         pr_notice!("'{}': {} complete\n", patch.name(), target.verb());

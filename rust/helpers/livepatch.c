@@ -11,6 +11,8 @@
 #include <linux/module.h>
 #include <linux/pid.h>
 #include <linux/sched/idle.h>
+#include <linux/rculist.h>
+#include <linux/sched/isolation.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
@@ -257,6 +259,16 @@ __rust_helper void rust_helper_klp_warn_duplicate_shadow(void *obj, unsigned lon
 
 __rust_helper bool rust_helper_is_livepatch_module(struct module *mod)
 {
+__rust_helper void rust_helper_list_add_tail_rcu(struct list_head *new, struct list_head *head)
+{
+	list_add_tail_rcu(new, head);
+}
+
+__rust_helper void rust_helper_list_del_rcu(struct list_head *entry)
+{
+	list_del_rcu(entry);
+}
+
 	return is_livepatch_module(mod);
 }
 
