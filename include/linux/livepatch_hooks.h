@@ -21,6 +21,7 @@
 #include <linux/jump_label.h>
 #include <linux/livepatch.h>
 #include <linux/sched.h>
+#include <linux/sched/isolation.h>
 #include <linux/thread_info.h>
 
 #ifdef CONFIG_LIVEPATCH_TEST_EXIT_HOOK
@@ -30,8 +31,20 @@ static __always_inline bool klp_test_skip_exit(void)
 {
 	return static_branch_unlikely(&klp_test_skip_exit_hook);
 }
+
+extern bool klp_test_skip_hook_ranges;
+
+static inline bool klp_test_skip_hooks(void)
+{
+	return READ_ONCE(klp_test_skip_hook_ranges);
+}
 #else
 static __always_inline bool klp_test_skip_exit(void)
+{
+	return false;
+}
+
+static inline bool klp_test_skip_hooks(void)
 {
 	return false;
 }
@@ -54,22 +67,23 @@ static __always_inline void klp_exit_to_user(unsigned long ti_work)
 }
 
 /*
- * Has a task that has just been marked come by the exit to user mode if it runs
- * on another CPU.
+ * Makes a task that has just been marked pass the exit to user mode soon, if it
+ * runs on another CPU.
  *
  * The CPU gets a reschedule interrupt, which no scheduling follows from unless
- * it is due, and no tick: a CPU in nohz_full is interrupted once in a
- * transition, for a microsecond, and not more. It cannot be spared that. Its
- * task has to come by the kernel once to switch, or the transition never ends;
- * whether it is in user mode can be seen from here only too early or too late.
+ * it is due. Isolated CPUs are left alone: what runs there is not to be
+ * disturbed. Their tasks switch when they enter the kernel for another reason,
+ * or by the fake signal that ends long transitions.
  *
  * Idle tasks do not go to user mode. They are woken later, and only if their
  * stack could not be checked. Nor do kernel threads and the workers of io_uring,
- * which run in the kernel for good.
+ * which run in the kernel for good, nor tasks that are exiting.
  */
 static inline void klp_kick_user(struct task_struct *task)
 {
-	if (task->flags & (PF_KTHREAD | PF_USER_WORKER))
+	if (task->flags & (PF_KTHREAD | PF_USER_WORKER | PF_EXITING))
+		return;
+	if (cpu_is_isolated(task_cpu(task)))
 		return;
 	/*
 	 * Orders the flag before the look at whether the task runs. Pairs with

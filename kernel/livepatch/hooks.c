@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For tests only: livepatch.skip_exit_hook=Y has the hook on the way to user mode
- * do nothing but drop the flag, as if it were not there.
+ * For tests only: leaving out parts of the core, to show what they are for.
+ *
+ * livepatch.skip_exit_hook=Y: the exit hook does nothing but drop the flag, as if
+ * it were not there.
+ *
+ * livepatch.skip_hook_ranges=Y: transitions that start from now on do not see
+ * tasks which ftrace's handler has sent to a function that they have yet to get
+ * to. Such a task may run freed code: for machines that may crash.
  */
 
 #include <linux/jump_label.h>
@@ -39,3 +45,6 @@ static const struct kernel_param_ops klp_skip_exit_hook_ops = {
 	.get = klp_get_skip_exit_hook,
 };
 module_param_cb(skip_exit_hook, &klp_skip_exit_hook_ops, NULL, 0600);
+
+bool klp_test_skip_hook_ranges;
+module_param_named(skip_hook_ranges, klp_test_skip_hook_ranges, bool, 0600);

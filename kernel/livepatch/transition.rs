@@ -12,6 +12,13 @@
 //!   is preempted, and its stack is free of them: `__klp_sched_try_switch()`;
 //! - while it does not run, and its stack is free of them: [`Registry::try_complete_transition`].
 //!
+//! A task that ftrace's handler has sent to one of these functions is in it from that moment on, even
+//! if it has yet to get there: a stack is searched for the calls of ftrace, too
+//! ([`Registry::publish_index`]).
+//!
+//! All tasks are those on the list of tasks, the idle ones, and those that are exiting: they are taken
+//! off the list while they still run, and sleep, in functions of the kernel.
+//!
 //! # Concurrency
 //!
 //! The transition belongs to the [`Registry`], thus to `klp_mutex`. What tasks read when they
@@ -27,7 +34,8 @@
 //! while the walk is going on, and be missed by it; at the end all tasks are looked at once more,
 //! with the lock held. A new task has its parent's state, as of a moment when the parent holds the
 //! lock for writing. So once all tasks have arrived while the lock is held, all that come later
-//! have, too.
+//! have, too. Exiting tasks are looked at last, each time: a task that has left the list of tasks by
+//! then is among them, or does not run any more.
 
 use crate::{
     abi::{Func, PatchRef},
@@ -47,7 +55,7 @@ use kernel::{
         barrier::{smp_mb, Read, Write},
     },
     task::Task,
-    tasklist::{self, Held},
+    tasklist::{self, Held, PreemptDisabled},
     time::{msecs_to_jiffies, Instant, Monotonic},
     types::Opaque, //
 };
@@ -74,10 +82,10 @@ static TARGET: Atomic<i32> = Atomic::new(PatchState::Idle.raw());
 /// The ranges of code that tasks must not be in, for those who hold no lock.
 static INDEX: Atomic<*const Index> = Atomic::new(ptr::null());
 
-/// How many tasks the last look has left over, less those that have switched by themselves since.
+/// How many tasks the last attempt has left over, less those that have switched by themselves since.
 ///
-/// Only a hint: tasks that exit are not subtracted, and those that switch while the look goes on
-/// may be or not. When it comes to zero, it is worth to look again at once.
+/// Only a hint: tasks that exit are not subtracted, and those that switch while the attempt goes on
+/// may be or not. When it comes to zero, it is worth to try again at once.
 static LEFT: Atomic<i32> = Atomic::new(0);
 
 /// The patch in transition, for those who hold no lock and only compare it.
@@ -122,6 +130,11 @@ unsafe extern "C" fn retry(_work: *mut bindings::work_struct) {
     }
 }
 
+/// The patch in transition, or null. Needs no lock, but the answer may be out of date.
+pub(crate) fn patch() -> *mut bindings::klp_patch {
+    PATCH.load(Relaxed)
+}
+
 /// Whether `patch` is in transition. Needs no lock, but the answer may be out of date.
 pub(crate) fn is_patch(patch: *mut bindings::klp_patch) -> bool {
     ptr::eq(self::patch(), patch)
@@ -130,11 +143,13 @@ pub(crate) fn is_patch(patch: *mut bindings::klp_patch) -> bool {
 /// The name of the function that a range belongs to.
 #[derive(Clone, Copy)]
 struct Tag(*const Func);
-/// The patch in transition, or null. Needs no lock, but the answer may be out of date.
-pub(crate) fn patch() -> *mut bindings::klp_patch {
-    PATCH.load(Relaxed)
-}
 
+/// Whether transitions look for tasks in calls of ftrace. Tests can leave that out, to show what
+/// happens then.
+fn look_for_hooks() -> bool {
+    // SAFETY: Reads a parameter.
+    unsafe { bindings::klp_look_for_hooks() }
+}
 
 /// Ranges of code that tasks must not be in.
 struct Index {
@@ -200,13 +215,32 @@ fn clear_pending(task: &Task) {
     unsafe { bindings::klp_clear_patch_pending(task.as_ptr()) };
 }
 
-/// Calls `f` for all tasks: each thread, and each idle task.
+/// Calls `f` for all tasks: each thread, each that is exiting, and each idle task. Some may be seen
+/// twice. `f` may be called with a raw spinlock held.
 fn each_task(f: impl Fn(&Task)) {
     let _ = tasklist::for_each_thread(|task| {
         f(task);
         ControlFlow::<()>::Continue(())
     });
+    tasklist::for_each_exiting(&f);
     tasklist::for_each_idle(|_, task| f(task));
+}
+
+/// Returns whether each thread, and each that is exiting, is in the state `target`.
+///
+/// Idle tasks are not asked: their number does not change.
+fn all_arrived(target: PatchState) -> bool {
+    let listed = tasklist::for_each_thread(|task| {
+        if patch_state(task) == target.raw() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    });
+    let mut arrived = listed.is_continue();
+    // After the others: see the head of this file.
+    tasklist::for_each_exiting(|task| arrived &= patch_state(task) == target.raw());
+    arrived
 }
 
 /// Does nothing: that it has run says that the CPU has scheduled.
@@ -220,12 +254,61 @@ unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
 ///
 /// What ran with preemption disabled when this was called is done then, also where RCU was not
 /// watching it: in the idle loop, and on the way from and to user mode. May sleep.
+///
+/// Isolated CPUs are not to be disturbed. They are waited for by RCU, where the architecture promises
+/// that what can be hooked runs only while RCU is watching (`ARCH_WANTS_NO_INSTR`).
 pub(crate) fn synchronize() {
-    // SAFETY: `nothing` is a work function. Process context; no locks but the mutex.
-    while unsafe { bindings::schedule_on_each_cpu(Some(nothing)) } != 0 {
+    while schedule_on_cpus().is_err() {
         // No memory for the works. To go on without having waited would not be safe.
         kernel::time::delay::fsleep(kernel::time::Delta::from_millis(10));
     }
+}
+
+/// Runs [`nothing`] on each CPU that is not isolated, and waits for a grace period of RCU if there is
+/// one that is.
+fn schedule_on_cpus() -> Result {
+    let mut works: KVVec<Opaque<bindings::work_struct>> = KVVec::new();
+    // SAFETY: Set at boot.
+    let cpus = unsafe { bindings::nr_cpu_ids };
+    works.reserve(cpus as usize, GFP_KERNEL)?;
+    let mut spared = false;
+
+    // SAFETY: May sleep here; of its own locks the caller holds `klp_mutex` only, which is taken
+    // first.
+    unsafe { bindings::cpus_read_lock() };
+    for cpu in 0..cpus {
+        // SAFETY: The number is one of a CPU that there may be.
+        if !unsafe { bindings::cpu_online(cpu) } {
+            continue;
+        }
+        // SAFETY: As above.
+        if cfg!(CONFIG_ARCH_WANTS_NO_INSTR) && unsafe { bindings::klp_cpu_is_isolated(cpu) } {
+            spared = true;
+            continue;
+        }
+        if works.push_within_capacity(Opaque::uninit()).is_err() {
+            break;
+        }
+        if let Some(work) = works.last() {
+            // SAFETY: The memory is valid and not in use. It stays where it is, as there is room for
+            // all CPUs, until all works were waited for.
+            unsafe { bindings::klp_init_work(work.get(), Some(nothing)) };
+            // SAFETY: The work is initialised, and the CPU online, as hotplug is locked out.
+            unsafe { bindings::klp_queue_work_on(cpu, work.get()) };
+        }
+    }
+    for work in works.iter() {
+        // SAFETY: The work was queued above.
+        unsafe { bindings::flush_work(work.get()) };
+    }
+    // SAFETY: Taken above.
+    unsafe { bindings::cpus_read_unlock() };
+
+    if spared {
+        // SAFETY: May sleep here.
+        unsafe { bindings::synchronize_rcu() };
+    }
+    Ok(())
 }
 
 // Switching one task.
@@ -441,14 +524,21 @@ unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
     // SAFETY: The current task is valid for as long as it runs this.
     let parent = unsafe { &*Task::current_raw().cast::<Task>() };
 
-    // The flags were copied earlier; the parent may have switched since.
-    if is_pending(parent) {
-        set_pending(child);
-    } else {
-        clear_pending(child);
-    }
-    let state = patch_state(parent);
-    set_patch_state(child, state);
+    let state = {
+        // The parent is switched by others only while it does not run. That the lock is held does not
+        // keep it running on PREEMPT_RT. Forcing, which does not wait for that, holds the lock for
+        // reading, so that it sees the child, or comes first.
+        let _running = PreemptDisabled::new();
+        // The flags were copied earlier; the parent may have switched since.
+        if is_pending(parent) {
+            set_pending(child);
+        } else {
+            clear_pending(child);
+        }
+        let state = patch_state(parent);
+        set_patch_state(child, state);
+        state
+    };
     if state != PatchState::Idle.raw() && state == TARGET.load(Relaxed) {
         trace::task_switch(child, state, Way::Fork);
     }
@@ -483,8 +573,10 @@ impl Registry {
     pub(crate) fn init_transition(&mut self, patch: PatchRef, target: Target) -> Result {
         warn_on_once!(self.transition.is_some());
 
-        // All functions, so that the index does not have to grow when modules come.
-        let capacity = patch.objects().map(|object| object.funcs().count()).sum();
+        // All functions, so that the index does not have to grow when modules come; two ranges for
+        // each.
+        let capacity: usize = patch.objects().map(|object| object.funcs().count()).sum();
+        let capacity = capacity.checked_mul(2).ok_or(ENOMEM)?;
         let index = [Index::new(capacity)?, Index::new(capacity)?];
 
         self.transition = Some(Transition {
@@ -530,6 +622,13 @@ impl Registry {
     }
 
     /// Writes down the ranges of code that tasks must not be in, and publishes them.
+    ///
+    /// They are, for each function of the patch:
+    ///
+    /// - what tasks leave: the replacement, or what it replaces;
+    /// - the return address of the call of ftrace from the function's entry. A task with this address
+    ///   on its stack is in the handler, or has left it and was preempted before it got where the
+    ///   handler has sent it. It has chosen what it is about to leave, so that it has not left it.
     fn publish_index(&mut self) {
         let Some(transition) = &mut self.transition else {
             return;
@@ -552,8 +651,18 @@ impl Registry {
                     len,
                     tag: Tag(func),
                 };
-                // There is room for all functions of the patch.
-                warn_on_once!(index.ranges.push_within_capacity(range).is_err());
+                let hook = self.redirects.hook_return(func).map(|start| Range {
+                    start,
+                    len: 1,
+                    tag: Tag(func),
+                });
+                for range in [Some(range), hook.filter(|_| look_for_hooks())]
+                    .into_iter()
+                    .flatten()
+                {
+                    // There is room for all functions of the patch.
+                    warn_on_once!(index.ranges.push_within_capacity(range).is_err());
+                }
             }
         }
         index.len = ranges::prepare(&mut index.ranges);
@@ -617,9 +726,14 @@ impl Registry {
         let patch = transition.patch;
         let target = transition.target.state();
         let [index, _] = &transition.index;
-        let mut left = 0;
 
-        tasklist::walk_threads(|task| {
+        let mut left: i32 = tasklist::walk_threads(|left, task| {
+            if !try_switch(task, target, index, Way::StackCheck) {
+                *left += 1;
+            }
+        });
+        // After the others: see the head of this file.
+        tasklist::walk_exiting(|task| {
             if !try_switch(task, target, index, Way::StackCheck) {
                 left += 1;
             }
@@ -647,18 +761,8 @@ impl Registry {
         // SAFETY: Taken above.
         unsafe { bindings::cpus_read_unlock() };
 
-        // Tasks that were forked meanwhile may have been missed.
-        let complete = left == 0
-            && tasklist::for_each_thread(|task| {
-                if patch_state(task) == target.raw() {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(())
-                }
-            })
-            .is_continue();
-
-        if !complete {
+        // Tasks that were forked, or began to exit, meanwhile may have been missed.
+        if left != 0 || !all_arrived(target) {
             let waited = usize::try_from(transition.started.elapsed().as_millis()).unwrap_or(0);
             let retry = transition.backoff.next(waited);
             if retry.signal {

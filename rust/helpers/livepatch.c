@@ -6,13 +6,14 @@
 #include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/livepatch.h>
+#include <linux/livepatch_exit.h>
 #include <linux/livepatch_hooks.h>
 #include <linux/livepatch_sched.h>
 #include <linux/module.h>
 #include <linux/pid.h>
-#include <linux/sched/idle.h>
 #include <linux/rculist.h>
 #include <linux/sched/isolation.h>
+#include <linux/sched/idle.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
@@ -41,14 +42,14 @@ rust_helper_ftrace_regs_set_instruction_pointer(struct ftrace_regs *fregs, unsig
 	ftrace_regs_set_instruction_pointer(fregs, ip);
 }
 
-__rust_helper notrace void rust_helper_preempt_disable_notrace(void)
-{
-	preempt_disable_notrace();
 __rust_helper unsigned long rust_helper_ftrace_return_address(unsigned long ip)
 {
 	return ip + MCOUNT_INSN_SIZE;
 }
 
+__rust_helper notrace void rust_helper_preempt_disable_notrace(void)
+{
+	preempt_disable_notrace();
 }
 
 __rust_helper notrace void rust_helper_preempt_enable_notrace(void)
@@ -181,6 +182,11 @@ __rust_helper int rust_helper_pid_alive(const struct task_struct *task)
 	return pid_alive(task);
 }
 
+__rust_helper bool rust_helper_thread_group_leader(struct task_struct *task)
+{
+	return thread_group_leader(task);
+}
+
 __rust_helper pid_t rust_helper_pid_nr(struct pid *pid)
 {
 	return pid_nr(pid);
@@ -206,6 +212,11 @@ __rust_helper bool rust_helper_cpu_online(unsigned int cpu)
 	return cpu_online(cpu);
 }
 
+__rust_helper bool rust_helper_klp_cpu_is_isolated(unsigned int cpu)
+{
+	return cpu_is_isolated(cpu);
+}
+
 #ifndef CONFIG_HOTPLUG_CPU
 __rust_helper void rust_helper_cpus_read_lock(void)
 {
@@ -226,6 +237,11 @@ __rust_helper void rust_helper_klp_sched_check(bool on)
 		static_branch_disable(&klp_sched_try_switch_key);
 }
 
+__rust_helper bool rust_helper_klp_look_for_hooks(void)
+{
+	return !klp_test_skip_hooks();
+}
+
 __rust_helper void rust_helper_lockdep_assert_preemption_disabled(void)
 {
 	lockdep_assert_preemption_disabled();
@@ -241,6 +257,16 @@ __rust_helper void rust_helper_list_add(struct list_head *new, struct list_head 
 __rust_helper void rust_helper_list_del(struct list_head *entry)
 {
 	list_del(entry);
+}
+
+__rust_helper void rust_helper_list_add_tail_rcu(struct list_head *new, struct list_head *head)
+{
+	list_add_tail_rcu(new, head);
+}
+
+__rust_helper void rust_helper_list_del_rcu(struct list_head *entry)
+{
+	list_del_rcu(entry);
 }
 
 /* Shadow variables. */
@@ -259,16 +285,6 @@ __rust_helper void rust_helper_klp_warn_duplicate_shadow(void *obj, unsigned lon
 
 __rust_helper bool rust_helper_is_livepatch_module(struct module *mod)
 {
-__rust_helper void rust_helper_list_add_tail_rcu(struct list_head *new, struct list_head *head)
-{
-	list_add_tail_rcu(new, head);
-}
-
-__rust_helper void rust_helper_list_del_rcu(struct list_head *entry)
-{
-	list_del_rcu(entry);
-}
-
 	return is_livepatch_module(mod);
 }
 
@@ -277,6 +293,11 @@ __rust_helper void rust_helper_list_del_rcu(struct list_head *entry)
 __rust_helper void rust_helper_klp_init_work(struct work_struct *work, work_func_t func)
 {
 	INIT_WORK(work, func);
+}
+
+__rust_helper bool rust_helper_klp_queue_work_on(unsigned int cpu, struct work_struct *work)
+{
+	return queue_work_on(cpu, system_percpu_wq, work);
 }
 
 __rust_helper void rust_helper_klp_init_delayed_work(struct delayed_work *work, work_func_t func)
@@ -292,5 +313,9 @@ __rust_helper void rust_helper_klp_schedule_work(struct work_struct *work)
 __rust_helper void rust_helper_klp_mod_delayed_work(struct delayed_work *work,
 						    unsigned long delay)
 {
-	mod_delayed_work(system_percpu_wq, work, delay);
+	/*
+	 * Unbound: the task that switches last may be on a CPU that is isolated,
+	 * and the work is not to run there.
+	 */
+	mod_delayed_work(system_dfl_wq, work, delay);
 }

@@ -7,6 +7,10 @@
 //! exit; so what it calls must be short. [`walk_threads`] holds nothing for long; it may miss
 //! threads that come while it walks.
 //!
+//! A thread that exits leaves the lists of both before it is done: it runs on, and may sleep, after
+//! it was reaped. [`for_each_exiting`] and [`walk_exiting`] are for these. Called after the others,
+//! they complete them: a thread that was not on the lists any more is there, or will not run again.
+//!
 //! [`hold`] keeps a thread as it is, running or not, so that its stack can be looked at.
 //!
 //! C headers: [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h),
@@ -55,11 +59,11 @@ use core::{
 };
 
 /// Keeps preemption disabled while it lives, without being seen by the tracer.
-struct PreemptDisabled(NotThreadSafe);
+pub struct PreemptDisabled(NotThreadSafe);
 
 impl PreemptDisabled {
     #[inline(always)]
-    fn new() -> Self {
+    pub fn new() -> Self {
         // SAFETY: Enabled again when the guard is dropped.
         unsafe { bindings::preempt_disable_notrace() };
         Self(NotThreadSafe)
@@ -77,8 +81,8 @@ impl Drop for PreemptDisabled {
 /// Calls `f` for each thread but the idle ones, with `tasklist_lock` held for reading, until it
 /// breaks.
 ///
-/// `f` runs with preemption disabled and must not sleep, nor take `tasklist_lock` for writing. May
-/// be called in process context.
+/// `f` must not sleep, nor take `tasklist_lock` for writing. Preemption is disabled while it runs,
+/// but for PREEMPT_RT. May be called in process context.
 pub fn for_each_thread<B>(mut f: impl FnMut(&Task) -> ControlFlow<B>) -> ControlFlow<B> {
     // SAFETY: The lock is not held for writing by this task: nothing in Rust takes it.
     unsafe { bindings::read_lock_tasklist() };
@@ -108,15 +112,20 @@ pub fn for_each_thread<B>(mut f: impl FnMut(&Task) -> ControlFlow<B>) -> Control
 /// How many threads are looked at in one go.
 const BATCH: usize = 32;
 
-/// Calls `f` for each thread but the idle ones, under RCU, with breaks in between.
+/// Calls `f` for each thread but the idle ones, under RCU, with breaks in between, and returns what
+/// `f` has made of the value that it was passed.
 ///
-/// Threads that come while this walks may be missed; those that exit may be seen, and `f` may be
-/// called more than once for a thread. `f` must not sleep. May sleep itself, so it must be called
-/// in process context, without RCU held.
-pub fn walk_threads(mut f: impl FnMut(&Task)) {
-    if !walk_lists(&mut f) {
-        walk_pids(f);
+/// Threads that come while this walks may be missed; those that exit may be seen. The walk begins
+/// anew, with a new value, when it has lost its place in a break, so that `f` may be called more than
+/// once for a thread, but what is returned counts each of them once. `f` must not sleep. May sleep
+/// itself, so it must be called in process context, without RCU held.
+pub fn walk_threads<A: Default>(mut f: impl FnMut(&mut A, &Task)) -> A {
+    let mut value = A::default();
+    if !walk_lists(&mut |task| f(&mut value, task)) {
+        value = A::default();
+        walk_pids(|task| f(&mut value, task));
     }
+    value
 }
 
 /// Lets others run between two batches.
@@ -129,8 +138,8 @@ fn take_break(rcu: rcu::Guard) -> rcu::Guard {
 
 /// [`walk_threads`] along the lists of tasks, the shortest way.
 ///
-/// Returns whether it has come to the end: where a task has exited during a break, its links lead
-/// nowhere.
+/// Returns whether it has come to the end: where a task was taken off a list during a break, its
+/// links lead nowhere.
 fn walk_lists(f: &mut impl FnMut(&Task)) -> bool {
     let mut rcu = rcu::read_lock();
     let mut batch = BATCH;
@@ -151,11 +160,8 @@ fn walk_lists(f: &mut impl FnMut(&Task)) -> bool {
                 let leader = unsafe { &*process.cast::<Task>() };
                 let kept = [leader, task].map(ARef::from);
                 rcu = take_break(rcu);
-                // Whoever is alive is on the list.
-                //
-                // SAFETY: The references keep them.
-                let alive = |task: &ARef<Task>| unsafe { bindings::pid_alive(task.as_ptr()) } != 0;
-                if !kept.iter().all(alive) {
+                let [leader, task] = &kept;
+                if !are_listed(leader, task) {
                     return false;
                 }
             }
@@ -166,6 +172,27 @@ fn walk_lists(f: &mut impl FnMut(&Task)) -> bool {
         process = unsafe { bindings::next_process(process) };
     }
     true
+}
+
+/// Returns whether the lists still lead on from both: `leader` from one process to the next, and
+/// `task` from one thread of this process to the next.
+///
+/// With RCU held since before the call, what they lead to stays.
+fn are_listed(leader: &Task, task: &Task) -> bool {
+    // A task is alive until it is taken off the lists. A leader leaves the list of processes alive
+    // when another thread takes its place, in `execve()`, and is a leader no more then. Both happen
+    // with the lock held for writing, so that nothing is half done here.
+    //
+    // SAFETY: The lock is not held for writing by this task: nothing in Rust takes it.
+    unsafe { bindings::read_lock_tasklist() };
+    // SAFETY: The task is valid.
+    let alive = |task: &Task| unsafe { bindings::pid_alive(task.as_ptr()) } != 0;
+    // SAFETY: The task is valid.
+    let leads = unsafe { bindings::thread_group_leader(leader.as_ptr()) };
+    let listed = leads && alive(leader) && alive(task);
+    // SAFETY: Taken above.
+    unsafe { bindings::read_unlock_tasklist() };
+    listed
 }
 
 /// [`walk_threads`] by process ids in the initial name space: where a task has exited, the next id
@@ -190,6 +217,48 @@ fn walk_pids(mut f: impl FnMut(&Task)) {
             }
         }
         rcu = take_break(rcu);
+    }
+}
+
+/// Calls `f` for each thread that is exiting and may be on no other list any more, with a lock held
+/// and interrupts off.
+///
+/// `f` must be short, and must not sleep, print, or wake tasks up. May be called in any context but
+/// NMIs. Wraps C's `klp_for_each_exiting()`.
+#[cfg(CONFIG_LIVEPATCH)]
+pub fn for_each_exiting<F: FnMut(&Task)>(mut f: F) {
+    /// # Safety
+    ///
+    /// `task` must be valid, and `arg` point to an `F` that nobody else uses.
+    unsafe extern "C" fn call<F: FnMut(&Task)>(task: *mut bindings::task_struct, arg: *mut c_void) {
+        // SAFETY: By the requirement of this function.
+        let f = unsafe { &mut *arg.cast::<F>() };
+        // SAFETY: As above; `Task` is a transparent wrapper.
+        f(unsafe { &*task.cast::<Task>() });
+    }
+
+    // SAFETY: `call` gets a pointer to `f`, which outlives the call, and tasks on the list, which
+    // stay on it while the lock is held.
+    unsafe { bindings::klp_for_each_exiting(Some(call::<F>), (&raw mut f).cast()) };
+}
+
+/// Calls `f` for each thread that is exiting and may be on no other list any more, one by one, with
+/// no lock held.
+///
+/// Threads that begin to exit while this walks may be missed, and those that have begun just before
+/// may be seen twice. One walk at a time sees all, which the caller has to see to. May be called in
+/// any context but NMIs. Wraps C's `klp_get_exiting()`.
+#[cfg(CONFIG_LIVEPATCH)]
+pub fn walk_exiting(mut f: impl FnMut(&Task)) {
+    // SAFETY: Always fine.
+    for _ in 0..unsafe { bindings::klp_nr_exiting() } {
+        // SAFETY: As above.
+        let Some(task) = ptr::NonNull::new(unsafe { bindings::klp_get_exiting() }) else {
+            return;
+        };
+        // SAFETY: The reference comes with the task, and is dropped with this.
+        let task: ARef<Task> = unsafe { ARef::from_raw(task.cast()) };
+        f(&task);
     }
 }
 
@@ -329,8 +398,7 @@ mod tests {
         });
         let mut by_pid = 0u32;
         walk_pids(|_| by_pid += 1);
-        let mut walked = 0;
-        walk_threads(|_| walked += 1);
+        let walked: u32 = walk_threads(|walked, _| *walked += 1);
         // Threads of the kernel come and go at any time, but not that many of them.
         assert!(locked > 10);
         assert!(by_pid.abs_diff(locked) < 8);
@@ -363,11 +431,9 @@ mod tests {
     #[test]
     fn tasks_can_be_held() {
         assert_eq!(hold(current!(), |held| held.runs_elsewhere()), Some(false));
-        let mut held = 0;
-        let mut threads = 0;
-        walk_threads(|task| {
-            threads += 1;
-            held += usize::from(hold(task, |_| ()).is_some());
+        let (threads, held): (usize, usize) = walk_threads(|(threads, held), task| {
+            *threads += 1;
+            *held += usize::from(hold(task, |_| ()).is_some());
         });
         assert!(threads > 1);
         assert_eq!(held, threads);
