@@ -20,7 +20,7 @@
 //! | `abi.rs`        | the structures that patches consist of, fenced               |
 //! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs`, `sort.rs` | no bindings       |
 //! | `trace.rs`      | the trace event                                              |
-//! | `exports.c`, `events.c`, `hooks.c` | what has to be C                          |
+//! | `exports.c`, `events.c`, `exiting.c`, `hooks.c` | what has to be C             |
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 
