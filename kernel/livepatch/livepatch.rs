@@ -41,8 +41,5 @@ mod sysfs;
 mod trace;
 mod transition;
 
-#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
-mod kunit;
-
 /// What log lines begin with.
 const __LOG_PREFIX: &[u8] = b"livepatch\0";

@@ -209,12 +209,17 @@ pub(crate) fn is_named(name: &[u8]) -> bool {
     !matches!(name, [] | [b'.', b'L', ..] | [b'L', b'0', ..] | [b'$', ..])
 }
 
-/// The cases that both the host and KUnit run.
+// The host and KUnit run the same cases.
 #[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
-pub(crate) mod cases {
+#[cfg_attr(
+    CONFIG_LIVEPATCH_RUST_KUNIT_TEST,
+    kernel::prelude::kunit_tests(livepatch_names)
+)]
+mod tests {
     use super::*;
 
-    pub(crate) fn symbols_are_taken_apart() {
+    #[test]
+    fn symbols_are_taken_apart() {
         assert_eq!(
             parse_symbol(b".klp.sym.vmlinux.printk,0"),
             Some(KlpSymbol {
@@ -234,7 +239,8 @@ pub(crate) mod cases {
         );
     }
 
-    pub(crate) fn bad_symbols_are_refused() {
+    #[test]
+    fn bad_symbols_are_refused() {
         for name in [
             &b""[..],
             b".klp.sym.",
@@ -258,7 +264,8 @@ pub(crate) mod cases {
         assert_eq!(parse_symbol(TOO_LONG), None);
     }
 
-    pub(crate) fn sections_name_their_object() {
+    #[test]
+    fn sections_name_their_object() {
         assert_eq!(
             parse_section(b".klp.rela.vmlinux..text"),
             Some(&b"vmlinux"[..])
@@ -273,7 +280,8 @@ pub(crate) mod cases {
         assert_eq!(parse_section(b".rela.text"), None);
     }
 
-    pub(crate) fn zero_and_one_are_the_same_position() {
+    #[test]
+    fn zero_and_one_are_the_same_position() {
         assert!(same_sympos(0, 0));
         assert!(same_sympos(0, 1));
         assert!(same_sympos(1, 0));
@@ -282,7 +290,8 @@ pub(crate) mod cases {
         assert!(!same_sympos(1, 2));
     }
 
-    pub(crate) fn searches_count() {
+    #[test]
+    fn searches_count() {
         let search = |sympos, addrs: &[usize]| {
             let mut s = Search::new(sympos);
             for &addr in addrs {
@@ -301,14 +310,16 @@ pub(crate) mod cases {
         assert_eq!(search(3, &[]), Found::Nowhere);
     }
 
-    pub(crate) fn matches_after_the_end_change_nothing() {
+    #[test]
+    fn matches_after_the_end_change_nothing() {
         let mut s = Search::new(1);
         assert!(s.add(8));
         assert!(s.add(9));
         assert_eq!(s.result(), Found::At(8));
     }
 
-    pub(crate) fn several_names_in_one_walk() {
+    #[test]
+    fn several_names_in_one_walk() {
         let mut wanted = [
             Wanted::new(0, b"twice", 2),
             Wanted::new(1, b"once", 0),
@@ -337,50 +348,13 @@ pub(crate) mod cases {
         );
     }
 
-    pub(crate) fn marks_of_assemblers_are_no_names() {
+    #[test]
+    fn marks_of_assemblers_are_no_names() {
         for name in [&b""[..], b"$a", b"$x.12", b".L7", b"L0", b"L0x"] {
             assert!(!is_named(name));
         }
         for name in [&b"f"[..], b".", b"L", b"L1", b".text", b"a$"] {
             assert!(is_named(name));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cases;
-
-    #[test]
-    fn symbols_are_taken_apart() {
-        cases::symbols_are_taken_apart();
-    }
-    #[test]
-    fn bad_symbols_are_refused() {
-        cases::bad_symbols_are_refused();
-    }
-    #[test]
-    fn sections_name_their_object() {
-        cases::sections_name_their_object();
-    }
-    #[test]
-    fn zero_and_one_are_the_same_position() {
-        cases::zero_and_one_are_the_same_position();
-    }
-    #[test]
-    fn searches_count() {
-        cases::searches_count();
-    }
-    #[test]
-    fn matches_after_the_end_change_nothing() {
-        cases::matches_after_the_end_change_nothing();
-    }
-    #[test]
-    fn several_names_in_one_walk() {
-        cases::several_names_in_one_walk();
-    }
-    #[test]
-    fn marks_of_assemblers_are_no_names() {
-        cases::marks_of_assemblers_are_no_names();
     }
 }

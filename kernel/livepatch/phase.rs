@@ -129,25 +129,32 @@ impl Backoff {
     }
 }
 
-/// The cases that both the host and KUnit run.
+// The host and KUnit run the same cases.
 #[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
-pub(crate) mod cases {
+#[cfg_attr(
+    CONFIG_LIVEPATCH_RUST_KUNIT_TEST,
+    kernel::prelude::kunit_tests(livepatch_phase)
+)]
+mod tests {
     use super::*;
 
-    pub(crate) fn numbers_are_the_abi() {
+    #[test]
+    fn numbers_are_the_abi() {
         assert_eq!(PatchState::Idle.raw(), -1);
         assert_eq!(PatchState::Unpatched.raw(), 0);
         assert_eq!(PatchState::Patched.raw(), 1);
     }
 
-    pub(crate) fn reversal_swaps_start_and_end() {
+    #[test]
+    fn reversal_swaps_start_and_end() {
         for target in [Target::Patched, Target::Unpatched] {
             assert_eq!(target.opposite().opposite(), target);
             assert!(target.opposite().state() != target.state());
         }
     }
 
-    pub(crate) fn retries_slow_down_to_a_second() {
+    #[test]
+    fn retries_slow_down_to_a_second() {
         let mut backoff = Backoff::new(250);
         let mut last = 0;
         let mut sum = 0;
@@ -168,13 +175,16 @@ pub(crate) mod cases {
         assert_eq!(backoff.next(sum * 4).delay, 250);
     }
 
-    pub(crate) fn signals_come_every_fifteen_seconds() {
+    #[test]
+    fn signals_come_every_fifteen_seconds() {
         for hz in [1, 100, 250, 1000] {
             let mut backoff = Backoff::new(hz);
             let mut now = 0;
             let mut signals = 0;
             while now < 100 * hz {
                 let retry = backoff.next(now * 1000 / hz);
+                // It goes on, and not for ever.
+                assert!((1..=hz).contains(&retry.delay));
                 if retry.signal {
                     signals += 1;
                     assert!(now >= signals * 15 * hz);
@@ -187,7 +197,8 @@ pub(crate) mod cases {
         }
     }
 
-    pub(crate) fn looks_that_come_early_do_not_hurry_signals() {
+    #[test]
+    fn looks_that_come_early_do_not_hurry_signals() {
         let mut backoff = Backoff::new(250);
         for _ in 0..100 {
             assert!(!backoff.next(14_999).signal);
@@ -197,31 +208,5 @@ pub(crate) mod cases {
         let late = backoff.next(90_000);
         assert!(late.signal && !late.announce);
         assert!(!backoff.next(104_999).signal);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cases;
-
-    #[test]
-    fn numbers_are_the_abi() {
-        cases::numbers_are_the_abi();
-    }
-    #[test]
-    fn reversal_swaps_start_and_end() {
-        cases::reversal_swaps_start_and_end();
-    }
-    #[test]
-    fn retries_slow_down_to_a_second() {
-        cases::retries_slow_down_to_a_second();
-    }
-    #[test]
-    fn signals_come_every_fifteen_seconds() {
-        cases::signals_come_every_fifteen_seconds();
-    }
-    #[test]
-    fn looks_that_come_early_do_not_hurry_signals() {
-        cases::looks_that_come_early_do_not_hurry_signals();
     }
 }

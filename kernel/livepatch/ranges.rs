@@ -141,16 +141,21 @@ pub(crate) fn extent_of(extents: &[Extent], addr: usize) -> Option<usize> {
     Some(end - extent.start)
 }
 
-/// The cases that both the host and KUnit run.
+// The host and KUnit run the same cases.
 #[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
-pub(crate) mod cases {
+#[cfg_attr(
+    CONFIG_LIVEPATCH_RUST_KUNIT_TEST,
+    kernel::prelude::kunit_tests(livepatch_ranges)
+)]
+mod tests {
     use super::*;
 
     fn range(start: usize, len: usize, tag: u32) -> Range<u32> {
         Range { start, len, tag }
     }
 
-    pub(crate) fn finds_each_byte_and_no_other() {
+    #[test]
+    fn finds_each_byte_and_no_other() {
         let mut r = [range(300, 10, 3), range(100, 10, 1), range(200, 1, 2)];
         let n = prepare(&mut r);
         assert_eq!(n, 3);
@@ -168,7 +173,8 @@ pub(crate) mod cases {
         assert_eq!(tag(usize::MAX), None);
     }
 
-    pub(crate) fn overlapping_and_empty_ranges_merge() {
+    #[test]
+    fn overlapping_and_empty_ranges_merge() {
         let mut r = [
             range(100, 50, 1),
             range(120, 10, 2),
@@ -178,14 +184,15 @@ pub(crate) mod cases {
             range(100, 50, 1),
         ];
         let n = prepare(&mut r);
-        let (kept, _) = r.split_at(n);
         assert_eq!(n, 2);
+        let (kept, _) = r.split_at(n);
         assert_eq!(find(kept, 169).map(|r| r.tag), Some(1));
         assert_eq!(find(kept, 170).map(|r| r.tag), Some(5));
         assert_eq!(find(kept, 175).map(|r| r.tag), None);
     }
 
-    pub(crate) fn nothing_is_found_in_nothing() {
+    #[test]
+    fn nothing_is_found_in_nothing() {
         let mut r: [Range<u32>; 0] = [];
         assert_eq!(prepare(&mut r), 0);
         assert!(find(&r, 1).is_none());
@@ -194,7 +201,8 @@ pub(crate) mod cases {
         assert_eq!(prepare(&mut r), 0);
     }
 
-    pub(crate) fn top_of_the_address_space() {
+    #[test]
+    fn top_of_the_address_space() {
         let mut r = [range(usize::MAX - 1, 2, 1), range(usize::MAX - 9, 4, 2)];
         let n = prepare(&mut r);
         assert_eq!(n, 2);
@@ -204,7 +212,8 @@ pub(crate) mod cases {
     }
 
     /// Compares with a search through the list, as the definition of the result.
-    pub(crate) fn agrees_with_a_linear_search() {
+    #[test]
+    fn agrees_with_a_linear_search() {
         let mut seed: usize = 1;
         let mut next = |limit: usize| {
             seed = seed.wrapping_mul(1103515245).wrapping_add(12345) & 0x7fff_ffff;
@@ -217,6 +226,7 @@ pub(crate) mod cases {
             }
             let list = r;
             let n = prepare(&mut r);
+            assert!(n <= r.len());
             let (kept, _) = r.split_at(n);
             for addr in 0..230 {
                 let expected = list.iter().any(|r| r.contains(addr));
@@ -225,7 +235,8 @@ pub(crate) mod cases {
         }
     }
 
-    pub(crate) fn functions_end_at_the_next_symbol() {
+    #[test]
+    fn functions_end_at_the_next_symbol() {
         let mut list = [300, 100, 200, 100, 400].map(|start| Extent::new(start, 1000));
         let kept = prepare_extents(&mut list);
         assert_eq!(kept, 4);
@@ -246,7 +257,8 @@ pub(crate) mod cases {
     }
 
     /// Compares with what kallsyms does: a walk over all symbols for each address.
-    pub(crate) fn sizes_agree_with_a_walk_for_each() {
+    #[test]
+    fn sizes_agree_with_a_walk_for_each() {
         let mut seed: usize = 7;
         let mut next = |limit: usize| {
             seed = seed.wrapping_mul(1103515245).wrapping_add(12345) & 0x7fff_ffff;
@@ -264,6 +276,7 @@ pub(crate) mod cases {
             }
             let wanted = list.map(|extent| extent.start);
             let kept = prepare_extents(&mut list);
+            assert!(kept <= list.len());
             let (extents, _) = list.split_at_mut(kept);
             for &symbol in symbols.iter() {
                 note_symbol(extents, symbol, || true);
@@ -275,39 +288,5 @@ pub(crate) mod cases {
                 assert_eq!(extent_of(extents, start), expected);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cases;
-
-    #[test]
-    fn finds_each_byte_and_no_other() {
-        cases::finds_each_byte_and_no_other();
-    }
-    #[test]
-    fn overlapping_and_empty_ranges_merge() {
-        cases::overlapping_and_empty_ranges_merge();
-    }
-    #[test]
-    fn nothing_is_found_in_nothing() {
-        cases::nothing_is_found_in_nothing();
-    }
-    #[test]
-    fn top_of_the_address_space() {
-        cases::top_of_the_address_space();
-    }
-    #[test]
-    fn agrees_with_a_linear_search() {
-        cases::agrees_with_a_linear_search();
-    }
-    #[test]
-    fn functions_end_at_the_next_symbol() {
-        cases::functions_end_at_the_next_symbol();
-    }
-    #[test]
-    fn sizes_agree_with_a_walk_for_each() {
-        cases::sizes_agree_with_a_walk_for_each();
     }
 }

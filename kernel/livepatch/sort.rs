@@ -44,12 +44,17 @@ fn sift_down<T, K: Ord>(heap: &mut [T], mut root: usize, key: &impl Fn(&T) -> K)
     }
 }
 
-/// The cases that both the host and KUnit run.
+// The host and KUnit run the same cases.
 #[cfg(any(test, CONFIG_LIVEPATCH_RUST_KUNIT_TEST))]
-pub(crate) mod cases {
+#[cfg_attr(
+    CONFIG_LIVEPATCH_RUST_KUNIT_TEST,
+    kernel::prelude::kunit_tests(livepatch_sort)
+)]
+mod tests {
     use super::*;
 
-    pub(crate) fn sorts_what_is_not_sorted() {
+    #[test]
+    fn sorts_what_is_not_sorted() {
         let mut seed: usize = 3;
         let mut next = |limit: usize| {
             seed = seed.wrapping_mul(1103515245).wrapping_add(12345) & 0x7fff_ffff;
@@ -67,15 +72,5 @@ pub(crate) mod cases {
             sort_by_key(part, |item| item.1);
             assert!(part.iter().enumerate().all(|(index, item)| item.1 == index));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cases;
-
-    #[test]
-    fn sorts_what_is_not_sorted() {
-        cases::sorts_what_is_not_sorted();
     }
 }
