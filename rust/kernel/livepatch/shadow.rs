@@ -431,11 +431,15 @@ mod tests {
         dropped();
         let found = COUNTED.get(&obj);
         COUNTED.free(&obj);
-        assert!(COUNTED.get(&obj).is_none());
-        // RCU's read side is held.
-        assert_eq!(DROPPED.load(Relaxed), 0);
-        assert!(found.as_ref().is_some_and(|found| found.0 == 1));
+        let gone = COUNTED.get(&obj).is_none();
+        // RCU's read side is held: nothing is dropped. An assert that fails ends this thread, so
+        // there is none until it is let go.
+        let early = DROPPED.load(Relaxed);
+        let value = found.as_ref().map(|found| found.0);
         drop(found);
+        assert!(gone);
+        assert_eq!(early, 0);
+        assert_eq!(value, Some(1));
         assert_eq!(dropped(), 1);
     }
 

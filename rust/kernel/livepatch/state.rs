@@ -408,11 +408,8 @@ mod tests {
     unsafe impl Handover for Pair {}
 
     #[test]
-    fn boxes_are_taken_once() {
-        let Ok(pair) = KBox::new(Pair(1, 2), GFP_KERNEL) else {
-            return;
-        };
-        let mut word = pair.into_word();
+    fn boxes_are_taken_once() -> Result {
+        let mut word = KBox::new(Pair(1, 2), GFP_KERNEL)?.into_word();
         let mut seen = 0;
         // SAFETY: The word is that of the data.
         unsafe { look::<KBox<Pair>>(&mut word, |pair| seen = pair.1) };
@@ -425,6 +422,7 @@ mod tests {
         // SAFETY: As above.
         unsafe { look::<KBox<Pair>>(&mut word, |_| seen = 0) };
         assert_eq!(seen, 2);
+        Ok(())
     }
 
     struct Sample;
