@@ -15,7 +15,9 @@ mkdir -p "$KLP_CACHE/run/$build"
 cp "$KLP_TOOLS/demo-guest.sh" "$KLP_CACHE/run/$build/demo-guest.sh"
 say
 rc=0
+restarts_begin "$build"
 guest "$build" demo 300 "/klp/run/$build/demo-guest.sh" || rc=1
+restarts_say
 cat "$KLP_CACHE/run/$build/demo.out" 2>/dev/null || :
 grep -qx 'demonstration: ok' "$KLP_CACHE/run/$build/demo.out" 2>/dev/null || rc=1
 if [ "$rc" != 0 ]; then
