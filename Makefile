@@ -21,7 +21,7 @@ help:
 	@echo
 	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
 	@echo '  make test       ARCH=x86_64|s390x|ppc64le (demo, kernel and modules, too);'
-	@echo '                  all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug|kasan'
+	@echo '                  all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug|kasan|rt'
 	@echo '  make bench      both cores, measured in instructions; CASES="enable call" or CASES=quick'
 	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
 	@echo '  make modules    the same: with its modules, samples and test modules'

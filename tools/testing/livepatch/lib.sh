@@ -231,7 +231,7 @@ check_options() {
 	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64, s390x or ppc64le";;
 	esac
 	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
-	case ${CONFIG:-default} in default|debug|kasan|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, CONFIG=debug or CONFIG=kasan";; esac
+	case ${CONFIG:-default} in default|debug|kasan|rt|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, CONFIG=debug, CONFIG=kasan or CONFIG=rt";; esac
 	case $TOOLCHAIN in llvm|gcc) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm or TOOLCHAIN=gcc";; esac
 	if is_foreign "${ARCH:-x86_64}"; then
 		[ "$TOOLCHAIN" = llvm ] || die "TOOLCHAIN=$TOOLCHAIN is for x86_64" "use TOOLCHAIN=llvm, which builds for all architectures"

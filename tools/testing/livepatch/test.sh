@@ -350,7 +350,10 @@ need_root
 build=$(build_name "$ARCH" "$CORE" "$CONFIG")
 SLOW=1
 GUESTS=${GUESTS:-2}
-if [ "$CONFIG" != default ]; then
+if [ "$CONFIG" = rt ]; then
+	# Nearly as fast; more switches of tasks.
+	SLOW=2
+elif [ "$CONFIG" != default ]; then
 	# Such a guest is several times as slow: fewer rounds of what is repeated.
 	# They wait most of the time, for kobjects that are released late on purpose.
 	SLOW=4
