@@ -5,7 +5,7 @@
 
 rm -rf "$KLP_REPO/build"
 cd "$KLP_CACHE" 2>/dev/null || exit 0
-rm -rf build run run-*.log check-patch tree-* log kvm-*
+rm -rf build run soak run-*.log check-patch tree-* log kvm-*
 if [ "${1:-}" = all ]; then
 	# Only what the scripts make: the folder is the user's.
 	rm -rf root-* base-* cargo ccache ./*.lock
