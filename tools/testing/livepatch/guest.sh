@@ -11,7 +11,8 @@ GUEST_SPLATS='WARNING:|BUG:|BUG |Oops|Kernel panic|general protection fault|unab
 # the machine, and remembered.
 kvm_works() {
 	is_foreign "${1%%-*}" && return 1
-	local mark=$KLP_CACHE/kvm-$(cut -c1-8 /proc/sys/kernel/random/boot_id)
+	local mark
+	mark=$KLP_CACHE/kvm-$(cut -c1-8 /proc/sys/kernel/random/boot_id)
 	[ -w /dev/kvm ] || return 1
 	[ -e "$mark" ] || {
 		rm -f "$KLP_CACHE"/kvm-*
@@ -31,7 +32,7 @@ kvm_works() {
 qemu_boot() {
 	local build=$1 log=$2 seconds=$3 script=$4
 	arch_set "${build%%-*}"
-	# shellcheck disable=SC2086
+	# shellcheck disable=SC2086,SC2153
 	enter timeout --kill-after=10 "$seconds" $QEMU -nodefaults -display none -serial stdio -no-reboot \
 		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -kernel "/klp/build/$build/$IMAGE" \
 		-fsdev "local,id=root,path=/klp/$(basename "$(guest_root "${build%%-*}")"),security_model=none,readonly=on,multidevs=remap" \

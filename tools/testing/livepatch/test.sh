@@ -92,6 +92,7 @@ suite_upstream() {
 
 suite_ours() {
 	local list
+	# shellcheck disable=SC1003
 	list=${OURS:-$(sed -n '/^TEST_PROGS :=/,/[^\\]$/p' "$KLP_REPO/tools/testing/selftests/livepatch_rust/Makefile" | tr -d '\\' | sed 's/.*=//')}
 	say "ours"
 	# The 200 rounds under load take minutes, and more on a machine that is busy.
