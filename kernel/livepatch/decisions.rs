@@ -4,9 +4,12 @@
 
 #![allow(dead_code)]
 
+#[cfg(test)]
+mod fuzz;
 mod names;
 mod phase;
 mod ranges;
+mod rela;
 mod route;
 mod sort;
 
