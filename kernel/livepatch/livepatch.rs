@@ -18,6 +18,7 @@
 //! | `state.rs`      | what patches do to the system besides                        |
 //! | `relocs.rs`     | relocations against symbols that are not exported            |
 //! | `abi.rs`        | the structures that patches consist of, fenced               |
+//! | `rela.rs`       | what must hold of a relocation: no bindings, either          |
 //! | `route.rs`, `ranges.rs`, `phase.rs`, `names.rs`, `sort.rs` | no bindings       |
 //! | `trace.rs`      | the trace event                                              |
 //! | `exports.c`, `events.c`, `exiting.c`, `hooks.c` | what has to be C             |
@@ -31,6 +32,7 @@ mod names;
 mod patch;
 mod phase;
 mod ranges;
+mod rela;
 mod relocs;
 mod route;
 mod shadow;
