@@ -613,6 +613,7 @@ fn enable_patch(patch: &Patch) -> Result {
         );
         return Err(EINVAL);
     }
+    relocs::check(patch)?;
     patch.get_module()?;
     // SAFETY: The reference was just taken; `free_finish` gives it back.
     let patch = unsafe { PatchRef::new(patch) };
@@ -642,6 +643,7 @@ fn enable_patch(patch: &Patch) -> Result {
 /// - `EINVAL`: something is missing in the structure; the module is not marked as a livepatch; the
 ///   patch cannot deal with the states of the patches that are there; a function is not found, or
 ///   cannot be hooked; what `pre_patch` says.
+/// - `ENOEXEC`: relocations of the module are for a section that is not loaded.
 /// - `EEXIST`: the patch is enabled, or one of its names exists twice.
 /// - `EBUSY`: there is a transition; somebody else redirects one of the functions.
 /// - `ENOENT`, `ENOMEM`, `ENODEV`: the size of a function is not known; no memory; the module goes
