@@ -71,7 +71,11 @@ static struct klp_patch klpr_patch = {
 
 static int klpr_odd_init(void)
 {
-	if (!((unsigned long)klpr_odd & 1)) {
+	unsigned long addr = (unsigned long)klpr_odd;
+
+	/* Compilers take it for granted that a function is aligned. */
+	OPTIMIZER_HIDE_VAR(addr);
+	if (!(addr & 1)) {
 		pr_err("the replacement is at an even address\n");
 		return -ENOEXEC;
 	}

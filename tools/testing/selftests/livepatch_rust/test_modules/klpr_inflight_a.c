@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: GPL-2.0
+#define KLPR_BASE 100
+#include "klpr_inflight_patch.h"
