@@ -29,7 +29,7 @@ use kernel::{
 use core::{ptr, slice};
 
 /// The architecture whose types of relocations these are.
-const MACHINE: Machine = match Machine::of(bindings::ELF_ARCH) {
+const MACHINE: Machine = match Machine::of(bindings::KLP_ELF_ARCH) {
     Some(machine) => machine,
     None => panic!("the widths of this architecture's relocations are not known"),
 };

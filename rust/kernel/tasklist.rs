@@ -62,6 +62,7 @@ use core::{
 pub struct PreemptDisabled(NotThreadSafe);
 
 impl PreemptDisabled {
+    /// Disables preemption. May be called in any context.
     #[inline(always)]
     pub fn new() -> Self {
         // SAFETY: Enabled again when the guard is dropped.
