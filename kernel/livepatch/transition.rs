@@ -425,11 +425,10 @@ fn one_less() {
     }
 }
 
-/// Switches a task to the state that the transition leads to, if it has yet to, and has the
-/// transition end soon if it was the last one. Does not sleep; takes the locks of a workqueue at
-/// most.
+/// Switches a task to the state that the transition leads to, if it has yet to, and returns whether
+/// it had. Takes no lock.
 #[inline(always)]
-fn update(task: &Task, way: Way) {
+fn switch_pending(task: &Task, way: Way) -> bool {
     // `synchronize` waits for this.
     //
     // SAFETY: Enabled again below.
@@ -440,15 +439,25 @@ fn update(task: &Task, way: Way) {
     // barrier in `start_transition`.
     //
     // SAFETY: The task is valid.
-    if unsafe { bindings::klp_test_and_clear_patch_pending(task.as_ptr()) } {
+    let pending = unsafe { bindings::klp_test_and_clear_patch_pending(task.as_ptr()) };
+    if pending {
         let state = TARGET.load(Relaxed);
         set_patch_state(task, state);
         trace::task_switch(task, state, way);
-        one_less();
     }
 
     // SAFETY: Disabled above.
     unsafe { bindings::preempt_enable_notrace() };
+    pending
+}
+
+/// As [`switch_pending`], and ends the transition soon if the task was the last one. Does not sleep;
+/// takes the locks of a workqueue at most.
+#[inline(always)]
+fn update(task: &Task, way: Way) {
+    if switch_pending(task, way) {
+        one_less();
+    }
 }
 
 /// Switches the current task if it has yet to.
@@ -901,7 +910,7 @@ impl Registry {
         pr_warn!("forcing remaining tasks to the patched state\n");
 
         each_task(|task| {
-            update(task, Way::Forced);
+            switch_pending(task, Way::Forced);
         });
 
         if transition.target == Target::Unpatched {
