@@ -30,7 +30,16 @@
  * relies on no more than: a stack that is not refused shows each return address.
  *
  * A redirected call has its return address on the livepatch stack. What its frame
- * shows instead is livepatch_return; the walk takes the address from there.
+ * shows instead is livepatch_return; the walk takes the address from there, more
+ * than once if a replacement ended in a branch to another redirected function. It
+ * has to find as many calls in the frames as there are on the livepatch stack.
+ *
+ * A call that has not arrived. ftrace_caller makes a frame for the hooked function
+ * whose return address is the one behind the hook, rec->ip + MCOUNT_INSN_SIZE,
+ * though the link register has an address in the function's stub. Handlers change
+ * regs->nip alone: the frame shows the hook for as long as C runs there. All else
+ * up to the replacement is assembly, livepatch_handler and jumps included; a task
+ * can be preempted there by an interrupt only, and then the walk refuses the stack.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>

@@ -22,6 +22,14 @@
  * on it, one that leaves the task's stack, and one that does not end where it
  * should. The core relies on no more than: a stack that is not refused shows each
  * return address.
+ *
+ * A call that has not arrived. ftrace_caller makes a frame for the hooked function
+ * with the address that the brasl left in r0, or the hotpatch trampoline put there:
+ * the one behind the hook, rec->ip + MCOUNT_INSN_SIZE. Handlers change regs->psw.addr
+ * alone: the frame shows the hook for as long as C runs there. All else up to the
+ * replacement is assembly, jumps included; a task can be preempted there by an
+ * interruption only, and then the walk refuses the stack. BPF trampolines are the
+ * exception: they keep the address that the call is to go on at in a register.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>
