@@ -30,7 +30,9 @@ static inline void klp_exit_finish(struct task_struct *task)
 		__klp_exit_finish(task);
 }
 
-void klp_for_each_exiting(void (*func)(struct task_struct *task, void *arg), void *arg);
+typedef void (*klp_exiting_fn)(struct task_struct *task, void *arg);
+
+void klp_for_each_exiting(klp_exiting_fn func, void *arg);
 unsigned int klp_nr_exiting(void);
 struct task_struct *klp_get_exiting(void);
 

@@ -87,8 +87,8 @@ pub(crate) unsafe fn init() {
     unsafe { bindings::INIT_LIST_HEAD(PATCHES.0.get()) };
 }
 
-/// The patches that are enabled or in transition, the oldest first. Needs no lock but RCU's, and may
-/// be called in any context; patches may come and go meanwhile.
+/// The patches that are enabled or in transition, the oldest first. Needs no lock but RCU's, and
+/// may be called in any context; patches may come and go meanwhile.
 pub(crate) fn patches_rcu(_rcu: &rcu::Guard) -> impl Iterator<Item = &Patch> {
     let head = PATCHES.0.get();
     let mut last = head;
@@ -454,10 +454,11 @@ fn free_objects(patch: &Patch, nops_only: bool) {
 /// its way into it, or come back to it:
 ///
 /// - When the transition that took the patch out of use was complete, each task had been seen
-///   outside of it, at a moment from which on the handler sent the task elsewhere: tasks on the list
-///   of all tasks, idle ones, and those that were exiting (`tasklist`). "Outside" is: in none of the
-///   replacements, and in no call of ftrace from the entry of one of the functions, where the handler
-///   may have chosen a replacement that the task has yet to get to. See `Registry::publish_index`.
+///   outside of it, at a moment from which on the handler sent the task elsewhere: tasks on the
+///   list of all tasks, idle ones, and those that were exiting (`tasklist`). "Outside" is: in none
+///   of the replacements, and in no call of ftrace from the entry of one of the functions, where
+///   the handler may have chosen a replacement that the task has yet to get to. See
+///   `Registry::publish_index`.
 /// - No jump led to it when that transition began ([`Registry::remove_jumps`]).
 /// - A patch that could not be enabled was never chosen: no task had the patched state.
 /// - Replacements for a module that has gone were called by that module only.

@@ -53,7 +53,7 @@ void __klp_exit_finish(struct task_struct *task)
  * @func: called with interrupts off and a raw spinlock held; short
  * @arg: its second argument
  */
-void klp_for_each_exiting(void (*func)(struct task_struct *task, void *arg), void *arg)
+void klp_for_each_exiting(klp_exiting_fn func, void *arg)
 {
 	struct task_struct *task;
 

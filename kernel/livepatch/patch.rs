@@ -20,9 +20,9 @@
 //! Between the moment when the handler has chosen a destination and the moment when the task gets
 //! there, the task can be preempted: in another handler, or in ftrace's trampoline. The destination
 //! is in saved registers then, where no unwinder sees it. What a reliable stack trace does show is
-//! that the task is in a call of ftrace from the entry of the function: it has the return address of
-//! that call, [`ftrace::return_address`], until the trampoline puts the destination in its place. A
-//! transition looks for these addresses, too ([`Redirects::hook_return`]).
+//! that the task is in a call of ftrace from the entry of the function: it has the return address
+//! of that call, [`ftrace::return_address`], until the trampoline puts the destination in its
+//! place. A transition looks for these addresses, too ([`Redirects::hook_return`]).
 //!
 //! # Concurrency
 //!
@@ -469,8 +469,8 @@ impl Redirects {
     #[cfg(not(CONFIG_LIVEPATCH_RUST_JUMP))]
     pub(crate) fn install_jumps(&mut self) {}
 
-    /// Has all calls of functions of `object` go by the handler, so that changes of their slots take
-    /// effect.
+    /// Has all calls of functions of `object` go by the handler, so that changes of their slots
+    /// take effect.
     ///
     /// Tasks that have come to a replacement by a jump are found there like those that the handler
     /// has sent.
@@ -481,7 +481,10 @@ impl Redirects {
     pub(crate) fn remove_jumps(&mut self, object: &Object) -> Result {
         for ops in self.batches.iter_mut().filter(|ops| ops.has_jumps()) {
             let table = ops.handler();
-            if object.funcs().any(|func| table.find(func.old_func()).is_some()) {
+            if object
+                .funcs()
+                .any(|func| table.find(func.old_func()).is_some())
+            {
                 ops.clear_jumps()?;
             }
         }
@@ -552,8 +555,8 @@ impl Redirects {
 
     /// Takes functions of `object` off their function stacks: all, or only the nops.
     ///
-    /// No jump may lead to them: see [`Self::remove_jumps`]. A handler may still be running that has
-    /// chosen one of them, and the task that runs it be on the way there.
+    /// No jump may lead to them: see [`Self::remove_jumps`]. A handler may still be running that
+    /// has chosen one of them, and the task that runs it be on the way there.
     pub(crate) fn unpatch_object(&mut self, object: &Object, nops_only: bool) {
         for func in object.funcs() {
             if (nops_only && !func.is_nop()) || !func.is_patched() {

@@ -48,8 +48,8 @@ const MEMORIES: usize = bindings::mod_mem_type_MOD_MEM_NUM_TYPES as usize;
 ///   writes.
 /// - `section_names` is what the headers' `sh_name` are offsets into. The module loader has checked
 ///   that the names of all sections but those of type `SHT_NULL` lie in it and end there.
-/// - `symbols` points to `symbol_count` symbols, whose section is number `symbol_section`, and which
-///   nobody else uses now.
+/// - `symbols` points to `symbol_count` symbols, whose section is number `symbol_section`, and
+///   which nobody else uses now.
 struct Sections<'a> {
     module: *mut bindings::module,
     /// The section headers, whose `sh_addr` is where the section is in memory.
@@ -266,7 +266,8 @@ impl<'a> Sections<'a> {
         // section for vmlinux, which is applied early.
         if wanted.object == b"vmlinux" && object != b"vmlinux" {
             pr_err!(
-                "invalid access to vmlinux symbol '{}' from module-specific livepatch relocation section\n",
+                "invalid access to vmlinux symbol '{}' from module-specific livepatch \
+                 relocation section\n",
                 BStr::from_bytes(wanted.symbol)
             );
             return Err(EINVAL);

@@ -82,8 +82,8 @@ unsafe extern "C" fn klp_get_state(
 /// Returns the newest state of this id that the patches which are already installed have brought,
 /// or null.
 ///
-/// For callbacks, and for those that a callback waits for. Takes no lock but RCU's; may be called in
-/// any context. Outside of a transition it warns and returns null.
+/// For callbacks, and for those that a callback waits for. Takes no lock but RCU's; may be called
+/// in any context. Outside of a transition it warns and returns null.
 ///
 /// The state belongs to the patch that has brought it, and may go with it when the transition ends.
 ///

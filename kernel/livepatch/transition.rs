@@ -12,12 +12,12 @@
 //!   is preempted, and its stack is free of them: `__klp_sched_try_switch()`;
 //! - while it does not run, and its stack is free of them: [`Registry::try_complete_transition`].
 //!
-//! A task that ftrace's handler has sent to one of these functions is in it from that moment on, even
-//! if it has yet to get there: a stack is searched for the calls of ftrace, too
+//! A task that ftrace's handler has sent to one of these functions is in it from that moment on,
+//! even if it has yet to get there: a stack is searched for the calls of ftrace, too
 //! ([`Registry::publish_index`]).
 //!
-//! All tasks are those on the list of tasks, the idle ones, and those that are exiting: they are taken
-//! off the list while they still run, and sleep, in functions of the kernel.
+//! All tasks are those on the list of tasks, the idle ones, and those that are exiting: they are
+//! taken off the list while they still run, and sleep, in functions of the kernel.
 //!
 //! # Concurrency
 //!
@@ -34,8 +34,8 @@
 //! while the walk is going on, and be missed by it; at the end all tasks are looked at once more,
 //! with the lock held. A new task has its parent's state, as of a moment when the parent holds the
 //! lock for writing. So once all tasks have arrived while the lock is held, all that come later
-//! have, too. Exiting tasks are looked at last, each time: a task that has left the list of tasks by
-//! then is among them, or does not run any more.
+//! have, too. Exiting tasks are looked at last, each time: a task that has left the list of tasks
+//! by then is among them, or does not run any more.
 
 use crate::{
     abi::{Func, PatchRef},
@@ -82,7 +82,8 @@ static TARGET: Atomic<i32> = Atomic::new(PatchState::Idle.raw());
 /// The ranges of code that tasks must not be in, for those who hold no lock.
 static INDEX: Atomic<*const Index> = Atomic::new(ptr::null());
 
-/// How many tasks the last attempt has left over, less those that have switched by themselves since.
+/// How many tasks the last attempt has left over, less those that have switched by themselves
+/// since.
 ///
 /// Only a hint: tasks that exit are not subtracted, and those that switch while the attempt goes on
 /// may be or not. When it comes to zero, it is worth to try again at once.
@@ -255,8 +256,8 @@ unsafe extern "C" fn nothing(_work: *mut bindings::work_struct) {}
 /// What ran with preemption disabled when this was called is done then, also where RCU was not
 /// watching it: in the idle loop, and on the way from and to user mode. May sleep.
 ///
-/// Isolated CPUs are not to be disturbed. They are waited for by RCU, where the architecture promises
-/// that what can be hooked runs only while RCU is watching (`ARCH_WANTS_NO_INSTR`).
+/// Isolated CPUs are not to be disturbed. They are waited for by RCU, where the architecture
+/// promises that what can be hooked runs only while RCU is watching (`ARCH_WANTS_NO_INSTR`).
 pub(crate) fn synchronize() {
     while schedule_on_cpus().is_err() {
         // No memory for the works. To go on without having waited would not be safe.
@@ -264,8 +265,8 @@ pub(crate) fn synchronize() {
     }
 }
 
-/// Runs [`nothing`] on each CPU that is not isolated, and waits for a grace period of RCU if there is
-/// one that is.
+/// Runs [`nothing`] on each CPU that is not isolated, and waits for a grace period of RCU if there
+/// is one that is.
 fn schedule_on_cpus() -> Result {
     let mut works: KVVec<Opaque<bindings::work_struct>> = KVVec::new();
     // SAFETY: Set at boot.
@@ -290,8 +291,8 @@ fn schedule_on_cpus() -> Result {
             break;
         }
         if let Some(work) = works.last() {
-            // SAFETY: The memory is valid and not in use. It stays where it is, as there is room for
-            // all CPUs, until all works were waited for.
+            // SAFETY: The memory is valid and not in use. It stays where it is, as there is room
+            // for all CPUs, until all works were waited for.
             unsafe { bindings::klp_init_work(work.get(), Some(nothing)) };
             // SAFETY: The work is initialised, and the CPU online, as hotplug is locked out.
             unsafe { bindings::klp_queue_work_on(cpu, work.get()) };
@@ -451,8 +452,8 @@ fn switch_pending(task: &Task, way: Way) -> bool {
     pending
 }
 
-/// As [`switch_pending`], and ends the transition soon if the task was the last one. Does not sleep;
-/// takes the locks of a workqueue at most.
+/// As [`switch_pending`], and ends the transition soon if the task was the last one. Does not
+/// sleep; takes the locks of a workqueue at most.
 #[inline(always)]
 fn update(task: &Task, way: Way) {
     if switch_pending(task, way) {
@@ -534,9 +535,9 @@ unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
     let parent = unsafe { &*Task::current_raw().cast::<Task>() };
 
     let state = {
-        // The parent is switched by others only while it does not run. That the lock is held does not
-        // keep it running on PREEMPT_RT. Forcing, which does not wait for that, holds the lock for
-        // reading, so that it sees the child, or comes first.
+        // The parent is switched by others only while it does not run. That the lock is held does
+        // not keep it running on PREEMPT_RT. Forcing, which does not wait for that, holds the lock
+        // for reading, so that it sees the child, or comes first.
         let _running = PreemptDisabled::new();
         // The flags were copied earlier; the parent may have switched since.
         if is_pending(parent) {
@@ -637,9 +638,10 @@ impl Registry {
     /// They are, for each function of the patch:
     ///
     /// - what tasks leave: the replacement, or what it replaces;
-    /// - the return address of the call of ftrace from the function's entry. A task with this address
-    ///   on its stack is in the handler, or has left it and was preempted before it got where the
-    ///   handler has sent it. It has chosen what it is about to leave, so that it has not left it.
+    /// - the return address of the call of ftrace from the function's entry. A task with this
+    ///   address on its stack is in the handler, or has left it and was preempted before it got
+    ///   where the handler has sent it. It has chosen what it is about to leave, so that it has not
+    ///   left it.
     fn publish_index(&mut self) {
         let Some(transition) = &mut self.transition else {
             return;

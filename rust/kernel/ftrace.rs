@@ -348,8 +348,7 @@ impl<H: Handler> Ops<H> {
 
         // SAFETY: It is initialised, has a filter, and stays in place until `drop`, which
         // unregisters it.
-        let registered =
-            to_result(unsafe { bindings::register_ftrace_function(self.as_ptr()) });
+        let registered = to_result(unsafe { bindings::register_ftrace_function(self.as_ptr()) });
         // INVARIANT: ftrace forgets what it refuses, but for what it was about to enable when it
         // has disabled itself: the text may have been patched already.
         self.registered = registered.is_ok();
@@ -528,8 +527,8 @@ pub fn can_jump_to(addr: usize) -> bool {
     addr & marks == 0
 }
 
-/// Returns the return address of the call of ftrace from the function that it hooks at `ip`, which is
-/// what [`location`] returns.
+/// Returns the return address of the call of ftrace from the function that it hooks at `ip`, which
+/// is what [`location`] returns.
 ///
 /// A reliable stack trace has this address from the moment when a task calls ftrace until ftrace's
 /// trampoline has put in its place where the call goes on, if that is elsewhere.

@@ -71,6 +71,13 @@ impl PreemptDisabled {
     }
 }
 
+impl Default for PreemptDisabled {
+    #[inline(always)]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Drop for PreemptDisabled {
     #[inline(always)]
     fn drop(&mut self) {
@@ -117,9 +124,9 @@ const BATCH: usize = 32;
 /// `f` has made of the value that it was passed.
 ///
 /// Threads that come while this walks may be missed; those that exit may be seen. The walk begins
-/// anew, with a new value, when it has lost its place in a break, so that `f` may be called more than
-/// once for a thread, but what is returned counts each of them once. `f` must not sleep. May sleep
-/// itself, so it must be called in process context, without RCU held.
+/// anew, with a new value, when it has lost its place in a break, so that `f` may be called more
+/// than once for a thread, but what is returned counts each of them once. `f` must not sleep. May
+/// sleep itself, so it must be called in process context, without RCU held.
 pub fn walk_threads<A: Default>(mut f: impl FnMut(&mut A, &Task)) -> A {
     let mut value = A::default();
     if !walk_lists(&mut |task| f(&mut value, task)) {

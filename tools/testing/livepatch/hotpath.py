@@ -18,7 +18,7 @@ import sys
 ROOTS = [
     (r"^klp_update_patch_state$", False),
     (r"^__klp_sched_try_switch$", False),
-    (r"^_R.*6ftrace.*3Ops.*9livepatch5patch5Table.*(8callback|13callback_leaf)", True),
+    (r"^_R.*6ftrace.*4Hook.*9livepatch5patch5Table.*(8callback|13callback_leaf)", True),
 ]
 PANIC = re.compile(
     r"9panicking|unwrap_failed|expect_failed|slice_index_fail|slice_(start|end)_index"
@@ -100,7 +100,7 @@ def self_test():
 0050 <task_call_func>:
  50: 0f 1f 44 00 00   nopl (%rax,%rax)
  55: e8 00   callq 0x90 <panic>
-0060 <_RNv6ftrace3Ops9livepatch5patch5Table8callback>:
+0060 <_RNv6ftrace4Hook9livepatch5patch5Table8callback>:
  60: f3 0f 1e fa   endbr64
  64: c3   ret
 """

@@ -97,7 +97,8 @@ static void fifo(int cpu)
 		clock_gettime(CLOCK_MONOTONIC, &start);
 		do
 			clock_gettime(CLOCK_MONOTONIC, &now);
-		while ((now.tv_sec - start.tv_sec) * 1000000000L + now.tv_nsec - start.tv_nsec < spin);
+		while ((now.tv_sec - start.tv_sec) * 1000000000L +
+		       now.tv_nsec - start.tv_nsec < spin);
 	}
 }
 

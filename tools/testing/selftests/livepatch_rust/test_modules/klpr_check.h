@@ -60,4 +60,8 @@ static __always_inline int klpr_run_inner(struct klpr_call *call, int version)
 	return version;
 }
 
+/* The functions that are patched. */
+int klpr_check_outer(struct klpr_call *call);
+int klpr_check_inner(struct klpr_call *call);
+
 #endif

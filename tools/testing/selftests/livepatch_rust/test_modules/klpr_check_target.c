@@ -16,9 +16,6 @@
 
 #include "klpr_check.h"
 
-int klpr_check_outer(struct klpr_call *call);
-int klpr_check_inner(struct klpr_call *call);
-
 noinline int klpr_check_outer(struct klpr_call *call)
 {
 	return klpr_run_outer(call, KLPR_ORIGINAL);
