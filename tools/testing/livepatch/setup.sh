@@ -168,7 +168,7 @@ make_source() {
 		: >"$base.part/.complete"
 		mv "$base.part" "$base"
 	fi
-	v=$(make -s ARCH=x86 -C "$base" kernelversion)
+	v=$(make -s --no-print-directory ARCH=x86 -C "$base" kernelversion)
 	case $v in
 	"$KERNEL_TESTED") ;;
 	"$KERNEL_SERIES"*) note "the base kernel is $v; $KERNEL_TESTED is what was tested";;
