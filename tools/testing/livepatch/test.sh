@@ -46,8 +46,9 @@ read_cases() {
 
 # scripts FOLDER SECONDS SCRIPT...: run scripts of a folder, each in a guest of
 # its own: one that fails may leave anything behind. A few guests run at once.
+# A line "# KLP-APPEND: WORD..." of a script is for its guest's command line.
 scripts() {
-	local folder=$1 seconds=$2 t name before failed_before status; shift 2
+	local folder=$1 seconds=$2 t name append before failed_before status; shift 2
 	local run=$KLP_CACHE/run/$build
 	mkdir -p "$run"
 	kvm_works "$build" || :
@@ -57,6 +58,9 @@ scripts() {
 		while [ "$(jobs -rp | wc -l)" -ge "$GUESTS" ]; do wait -n || :; done
 		(
 			start=$SECONDS rc=0
+			append=$(sed -n 's/^# KLP-APPEND: //p' "$KLP_REPO/tools/testing/selftests/$folder/$t" 2>/dev/null | xargs) || :
+			# shellcheck disable=SC2030
+			GUEST_APPEND="${GUEST_APPEND:-}${append:+ --append ${append// / --append }}"
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
 ${SECONDS_EACH:+export SECONDS_EACH=$SECONDS_EACH}
 cd selftests/$folder
