@@ -1,0 +1,177 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# KLP-APPEND: isolcpus=1
+# CPU 1 is isolated: a transition sends it no interrupt and gives it no work, but for
+# what patching text does, and its task switches all the same. That a CPU which is
+# not isolated is interrupted is a case of test-ways.sh.
+. "$(dirname "$0")/klpr.sh"
+
+TRACING=/sys/kernel/tracing
+SKIP_HOOK=/sys/module/livepatch/parameters/skip_exit_hook
+HERE=$(cd "$(dirname "$0")" && pwd)
+
+has_rust_core || { echo "SKIP: this is about interrupts and works of the core in Rust"; exit 4; }
+grep -qE '^1([,-]|$)' /sys/devices/system/cpu/isolated 2>/dev/null || {
+	echo "SKIP: CPU 1 is not isolated (isolcpus=1)"
+	exit 4
+}
+for event in livepatch/klp_task_switch ipi/ipi_send_cpu workqueue/workqueue_queue_work; do
+	[ -d $TRACING/events/$event ] || { echo "SKIP: this kernel has no trace event $event"; exit 4; }
+done
+[ -x "$HERE/klpr_task" ] || { echo "SKIP: klpr_task was not built"; exit 4; }
+taskset -pc 0 $$ >/dev/null || exit 1
+echo 0 >$TRACING/tracing_on
+echo 4096 >$TRACING/buffer_size_kb
+
+EVENTS="livepatch/klp_task_switch ipi/ipi_send_cpu workqueue/workqueue_queue_work workqueue/workqueue_execute_start"
+record() {
+	local event
+	echo >$TRACING/trace
+	for event in $EVENTS; do echo 1 >"$TRACING/events/$event/enable"; done
+	echo 1 >$TRACING/tracing_on
+}
+stop_recording() {
+	local event
+	echo 0 >$TRACING/tracing_on
+	for event in $EVENTS; do echo 0 >"$TRACING/events/$event/enable"; done
+}
+events() { grep -E -- "$1" $TRACING/trace; }
+
+# The works of the core: the look at the tasks, and that which waits for each CPU.
+# It is given to isolated CPUs, too, where RCU cannot be relied on instead.
+RETRY='_R[^ ]*livepatch[^ ]*transition5retry'
+NOTHING='_R[^ ]*livepatch[^ ]*transition7nothing'
+
+# undisturbed: the end of a transition was recorded, with nothing for CPU 1.
+undisturbed() {
+	events "workqueue_queue_work: .*$NOTHING.* cpu=0$" >/dev/null || fail "no wait for CPUs was recorded"
+	events 'ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch|wake_up_if_idle)' &&
+		fail "CPU 1 was interrupted"
+	events "(workqueue_queue_work: .*$RETRY.* cpu=1$| \[001\] .*workqueue_execute_start: .*$RETRY)" &&
+		fail "the look at the tasks was given to CPU 1"
+	[ "$(uname -m)" = ppc64le ] || {
+		events "(workqueue_queue_work: .*$NOTHING.* cpu=1$| \[001\] .*workqueue_execute_start: .*$NOTHING)" &&
+			fail "CPU 1 was given work that waits for it"
+	}
+}
+
+way() { events "klp_task_switch: pid=$1 .*direction=$2 way=" | sed 's/.* way=//' | sort -u | xargs; }
+
+PID=
+end_task() {
+	[ -z "$PID" ] || kill -KILL "$PID" 2>/dev/null
+	[ -z "$PID" ] || wait_until 20 gone "/proc/$PID"
+	PID=
+}
+cleanup() {
+	[ ! -e $SKIP_HOOK ] || echo N >$SKIP_HOOK
+	end_task
+}
+
+# task: one that spins in user mode on CPU 1.
+task() {
+	taskset -c 1 "$HERE/klpr_task" spin &
+	PID=$!
+	# The shell is not to tell how it ends.
+	disown "$PID"
+	wait_until 20 grep -qx klpr_task "/proc/$PID/comm" || fail "klpr_task does not run"
+	sleep 0.3
+}
+
+start "a task that spins on an isolated CPU switches, and is not interrupted for it"
+# The tick is one of its ways into the kernel, and patched text another.
+target
+task
+record
+load klpr_patch_a
+stop_recording
+undisturbed
+[ -n "$(way "$PID" patched)" ] || fail "the task has not switched"
+expect $TARGET/parameters/one 101
+record
+disable klpr_patch_a
+stop_recording
+undisturbed
+[ -n "$(way "$PID" unpatched)" ] || fail "the task has not switched back"
+end_task
+unload klpr_patch_a
+no_target
+ok
+
+# waits: a transition with a task on CPU 1 that does not find the hook, as if it did
+# not enter the kernel: whether it has yet to switch after a while.
+waits() {
+	local was
+	target
+	task
+	chrt -f -p 10 "$PID" || fail "it cannot be given the CPU"
+	echo Y >$SKIP_HOOK
+	record
+	load_nowait klpr_patch_a
+	sleep 2
+	was=$(way "$PID" patched)
+	if [ -z "$was" ]; then
+		expect $LP/klpr_patch_a/transition 1
+		expect "/proc/$PID/patch_state" 0
+	fi
+	echo N >$SKIP_HOOK
+	# It enters the kernel, and sleeps there.
+	kill -STOP "$PID"
+	wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+	stop_recording
+	undisturbed
+	kill -CONT "$PID"
+	disable klpr_patch_a
+	end_task
+	unload klpr_patch_a
+	no_target
+	[ -z "$was" ]
+}
+
+start "while it has yet to switch, its CPU is left alone"
+if [ -e $SKIP_HOOK ]; then
+	# Now and then something else runs on its CPU, and a look at its stack at
+	# that moment switches it.
+	for try in 1 2 3 4 5; do
+		waits && break
+		[ "$try" != 5 ] || fail "it has switched each time"
+	done
+	ok
+else
+	skip_case "this kernel has no CONFIG_LIVEPATCH_TEST_EXIT_HOOK"
+fi
+
+# last: the last task to switch does so on CPU 1: whether it was the one to have the
+# transition end. A look at the tasks may be just in time to see it awake, and do it.
+last() {
+	local was
+	target
+	taskset -c 1 cat $TARGET/sleep_hard >/tmp/klpr-sleeper 2>&1 &
+	SLEEPER=$!
+	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+	load_nowait klpr_patch_a what=sleep_hard
+	wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
+	# From now on looks at the tasks are rare.
+	sleep 2
+	expect $LP/klpr_patch_a/transition 1
+	record
+	echo 1 >$TARGET/parameters/release
+	wait "$SLEEPER"
+	wait_until 30 settled klpr_patch_a || fail "the transition does not end"
+	stop_recording
+	was=$(events " \[001\] .*workqueue_queue_work: .*$RETRY")
+	undisturbed
+	events " \[000\] .*workqueue_execute_start: .*$RETRY" >/dev/null ||
+		fail "no look at the tasks was recorded on CPU 0"
+	disable klpr_patch_a
+	unload klpr_patch_a
+	no_target
+	[ -n "$was" ]
+}
+
+start "the last task switches on an isolated CPU, and the transition ends on another"
+for try in 1 2 3 4 5; do
+	last && break
+	[ "$try" != 5 ] || fail "it was never the task that had the transition end"
+done
+ok
