@@ -32,7 +32,7 @@ static inline void klp_exit_finish(struct task_struct *task)
 
 typedef void (*klp_exiting_fn)(struct task_struct *task, void *arg);
 
-void klp_for_each_exiting(klp_exiting_fn func, void *arg);
+void klp_visit_exiting(klp_exiting_fn func, void *arg);
 unsigned int klp_nr_exiting(void);
 struct task_struct *klp_get_exiting(void);
 

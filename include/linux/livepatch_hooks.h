@@ -67,6 +67,15 @@ static __always_inline void klp_exit_to_user(unsigned long ti_work)
 }
 
 /*
+ * Whether @cpu is to be left alone: it is in no scheduling domain, or the kernel
+ * is to make no noise on it (nohz_full=).
+ */
+static inline bool klp_cpu_is_isolated(int cpu)
+{
+	return cpu_is_isolated(cpu) || !housekeeping_cpu(cpu, HK_TYPE_KERNEL_NOISE);
+}
+
+/*
  * Makes a task that has just been marked pass the exit to user mode soon, if it
  * runs on another CPU.
  *
@@ -83,7 +92,7 @@ static inline void klp_kick_user(struct task_struct *task)
 {
 	if (task->flags & (PF_KTHREAD | PF_USER_WORKER | PF_EXITING))
 		return;
-	if (cpu_is_isolated(task_cpu(task)))
+	if (klp_cpu_is_isolated(task_cpu(task)))
 		return;
 	/*
 	 * Orders the flag before the look at whether the task runs. Pairs with

@@ -49,11 +49,11 @@ void __klp_exit_finish(struct task_struct *task)
 }
 
 /**
- * klp_for_each_exiting() - call a function for each exiting task
+ * klp_visit_exiting() - call a function for each exiting task
  * @func: called with interrupts off and a raw spinlock held; short
  * @arg: its second argument
  */
-void klp_for_each_exiting(klp_exiting_fn func, void *arg)
+void klp_visit_exiting(klp_exiting_fn func, void *arg)
 {
 	struct task_struct *task;
 

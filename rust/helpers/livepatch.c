@@ -12,7 +12,6 @@
 #include <linux/module.h>
 #include <linux/pid.h>
 #include <linux/rculist.h>
-#include <linux/sched/isolation.h>
 #include <linux/sched/idle.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
@@ -214,7 +213,7 @@ __rust_helper bool rust_helper_cpu_online(unsigned int cpu)
 
 __rust_helper bool rust_helper_klp_cpu_is_isolated(unsigned int cpu)
 {
-	return cpu_is_isolated(cpu);
+	return klp_cpu_is_isolated(cpu);
 }
 
 #ifndef CONFIG_HOTPLUG_CPU

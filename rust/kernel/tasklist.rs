@@ -232,7 +232,7 @@ fn walk_pids(mut f: impl FnMut(&Task)) {
 /// and interrupts off.
 ///
 /// `f` must be short, and must not sleep, print, or wake tasks up. May be called in any context but
-/// NMIs. Wraps C's `klp_for_each_exiting()`.
+/// NMIs. Wraps C's `klp_visit_exiting()`.
 #[cfg(CONFIG_LIVEPATCH)]
 pub fn for_each_exiting<F: FnMut(&Task)>(mut f: F) {
     /// # Safety
@@ -247,7 +247,7 @@ pub fn for_each_exiting<F: FnMut(&Task)>(mut f: F) {
 
     // SAFETY: `call` gets a pointer to `f`, which outlives the call, and tasks on the list, which
     // stay on it while the lock is held.
-    unsafe { bindings::klp_for_each_exiting(Some(call::<F>), (&raw mut f).cast()) };
+    unsafe { bindings::klp_visit_exiting(Some(call::<F>), (&raw mut f).cast()) };
 }
 
 /// Calls `f` for each thread that is exiting and may be on no other list any more, one by one, with
