@@ -88,62 +88,6 @@ guest_stops() {
 	done
 }
 
-# stale_int3 CONSOLE BUILD: whether the kernel has died of an int3 where there is
-# none, and then what and where. QEMU, when it emulates several CPUs, drops what it
-# has translated of an instruction just before it lets a CPU overwrite it, and not
-# after. In between another CPU may have the old one translated again, which then
-# stays. The kernel puts an int3 in the place of instructions while it changes them.
-#
-# An int3 is also how a kernel dies whose task runs code of a module that is gone:
-# memory of modules that is free is full of them. So all of this has to hold:
-# nothing else went wrong before, and it is the only oops; the place is in a function
-# of the kernel itself, not of a module, whose memory may have been another's; the
-# kernel patches the text at this very place (text-site.py looks it up); and what is
-# there, the byte before the one in <> and those after it, is an instruction that
-# may be there, both times when the oops says it. What an oops cannot tell is QEMU's
-# mistake from one of the kernel in the order of its own writes: hence the limit in
-# restarts_many.
-stale_int3() {
-	local console build=$2 place kind
-	# Not a file that can be read only once.
-	console=$(tr -d '\r' <"$1")
-	[ "$(grep -c 'Oops: ' <<<"$console")" = 1 ] || return 1
-	[ -z "$(guest_splats <(sed '/Oops: /,$d' <<<"$console"))" ] || return 1
-	place=$(awk '
-		/Oops: int3: 0000 \[#1\]/ { oops = 1; next }
-		!oops { next }
-		match($0, /RIP: [0-9a-f]+:/) {
-			rip = substr($0, RSTART + RLENGTH)
-			here = $0 ~ /RIP: 0010:/ && (first == "" || rip == first)
-			# What comes first is where it died.
-			if (first == "") first = rip
-			next
-		}
-		/ Code: |^Code: / && here {
-			here = 0
-			sub(/.*Code: /, "")
-			if (code != "" && code != $0) differs = 1
-			code = $0
-		}
-		END {
-			# A function, and no module in [] after it.
-			if (first !~ /^[A-Za-z_][A-Za-z0-9_.]*\+0x[0-9a-f]+\/0x[0-9a-f]+ *$/ || differs) exit
-			n = split(code, byte, " ")
-			if (n != 64 || byte[43] !~ /^<[0-9a-f][0-9a-f]>$/ || byte[42] == "cc") exit
-			split(first, part, /[+\/ ]/)
-			gsub(/[<>]/, "", byte[43])
-			print part[1], part[2], part[3], byte[42], byte[43], byte[44], byte[45], byte[46]
-		}
-	' <<<"$console")
-	[ -n "$place" ] || return 1
-	# shellcheck disable=SC2086
-	set -- $place
-	[ $(($2)) -gt 0 ] || return 1
-	kind=$(enter python3 /clone/tools/testing/livepatch/text-site.py "/klp/build/$build/vmlinux" "/klp/build/$build/System.map" \
-		"$1" $(($2 - 1)) "$3" "${@:4}") || return 1
-	printf 'Oops: int3 at %s+%#x/%s, a %s with %s there\n' "$1" $(($2 - 1)) "$3" "$kind" "${*:4}"
-}
-
 # boot_hang CONSOLE: whether a guest that has not come to user space just hangs: its
 # kernel has found nothing wrong, and runs no unit tests, which come before that.
 boot_hang() {
@@ -158,29 +102,21 @@ restarts_begin() { # BUILD
 	: >"$RESTARTS"
 }
 
-restarts_count() { grep -c "^$1 " "${RESTARTS:-/dev/null}" || :; } # int3|boot
-
-# How many of them a run may have for an int3: QEMU has done it twice in some twenty
-# runs of all suites.
-RESTARTS_INT3=${RESTARTS_INT3:-2}
-restarts_many() { [ "$(restarts_count int3)" -gt "$RESTARTS_INT3" ]; }
-
 # restarts_say: say which guests were started again, and how many, if there are any.
 restarts_say() {
 	[ -s "${RESTARTS:-/dev/null}" ] || return 0
-	sed 's/^[a-z0-9]* /  restarted: /' "$RESTARTS"
-	say "restarted guests: $(restarts_count int3) (stale int3), $(restarts_count boot) (did not reach user space)"
+	sed 's/^/  restarted: /' "$RESTARTS"
+	say "restarted guests: $(wc -l <"$RESTARTS")"
 }
 
-# restart RUN NAME TRY WHY WHAT: count a guest that is started again, and keep its
-# console and what it said.
+# restart RUN NAME WHY: count a guest that is started again, and keep its console and
+# what it said.
 restart() {
-	local run=$1 name=$2 try=$3 why=$4 what=$5
-	tr -d '\r' <"$run/$name.console" >"$run/$name.try$try.console"
-	[ ! -e "$run/$name.out" ] || mv "$run/$name.out" "$run/$name.try$try.out"
+	local run=$1 name=$2 why=$3
+	tr -d '\r' <"$run/$name.console" >"$run/$name.try1.console"
+	[ ! -e "$run/$name.out" ] || mv "$run/$name.out" "$run/$name.try1.out"
 	rm -f "$run/$name".{console,log,leaks,end}
-	printf '%s %s, try %s: %s; its console: %s\n' "$why" "$name" "$try" "$what" "$run/$name.try$try.console" \
-		>>"${RESTARTS:-$run/restarts}"
+	printf '%s: %s; its console: %s\n' "$name" "$why" "$run/$name.try1.console" >>"${RESTARTS:-$run/restarts}"
 }
 
 # guest BUILD NAME SECONDS COMMAND: run a command in a guest. Its output comes
@@ -188,13 +124,15 @@ restart() {
 # not end as it should, or if its kernel log has what it should not have.
 guest() {
 	local build=$1 name=$2 seconds=$3 command=$4 options=--disable-kvm start=$SECONDS rc=0 bad emulated=y
-	local run=$KLP_CACHE/run/$build
+	local run=$KLP_CACHE/run/$build patience=$((GUEST_BOOT_SECONDS * ${SLOW:-1}))
 	mkdir -p "$run"
 	rm -f "$run/$name".*
 	# One thread emulates all CPUs of a guest, unless GUEST_THREADS=multi asks for one
-	# each. With several, QEMU may execute an instruction that was replaced, as
-	# stale_int3 says, and where text is patched all the time it does. Where guests
-	# run side by side this takes no longer.
+	# each. With several, QEMU drops what it has translated of an instruction just
+	# before it lets a CPU overwrite it, and not after: in between another CPU may have
+	# the old one translated again, which then stays. So a kernel that patches its text
+	# may die of an int3 that was there only meanwhile. No guest is started again for
+	# an oops. Where guests run side by side one thread takes no longer.
 	is_foreign "${build%%-*}" || [ "${GUEST_THREADS:-single}" = multi ] ||
 		options="--disable-kvm --qemu-opts='-accel tcg,thread=single'"
 	if kvm_works "$build"; then options='' emulated=''; fi
@@ -228,37 +166,20 @@ guest() {
 		echo finished >/klp/run/$build/$name.end
 	EOF
 	chmod +x "$run/$name.sh"
-	# Without KVM a guest is started again, and counted, for two failures of QEMU.
-	# On a machine that is busy with other things, it now and then hangs while the
-	# guest boots, long before anything of livepatch runs: once more. The other one
-	# is stale_int3.
-	local try=1 boots=0 what
-	while :; do
-		rc=0
+	# On a machine that is busy with other things, QEMU without KVM now and then hangs
+	# while the guest boots, long before anything of livepatch runs: then the guest is
+	# started once more, and counted.
+	guest_boot "$build" "$run/$name.console" "$seconds" "$options" "/klp/run/$build/$name.sh" &
+	if ! guest_starts "$!" "$run/$name.out" "$patience" && [ -n "$emulated" ] && boot_hang "$run/$name.console"; then
+		pkill -TERM -P "$!" || :
+		wait "$!" || :
+		say "  guest $name did not get to user space; once more. The end of its console:"
+		tail -n 5 "$run/$name.console" | tr -d '\r' | sed 's/^/    /'
+		restart "$run" "$name" "did not reach user space within $patience s"
 		guest_boot "$build" "$run/$name.console" "$seconds" "$options" "/klp/run/$build/$name.sh" &
-		guest_starts "$!" "$run/$name.out" $((GUEST_BOOT_SECONDS * ${SLOW:-1})) || {
-			if [ -n "$emulated" ] && [ "$boots" = 0 ] && boot_hang "$run/$name.console"; then
-				pkill -TERM -P "$!" || :
-				wait "$!" || :
-				boots=1
-				say "  guest $name did not get to user space; once more. The end of its console:"
-				tail -n 5 "$run/$name.console" | tr -d '\r' | sed 's/^/    /'
-				restart "$run" "$name" "$try" boot "did not reach user space within $((GUEST_BOOT_SECONDS * ${SLOW:-1})) s"
-				try=$((try + 1))
-				continue
-			fi
-		}
-		guest_stops "$!" "$run/$name.end"
-		wait "$!" || rc=$?
-		if [ "$options" = --disable-kvm ] && [ $((try - boots)) -le 2 ] && what=$(stale_int3 "$run/$name.console" "$build"); then
-			say "  in guest $name QEMU has executed an int3 that was not there any more; once more. What the guest said:"
-			grep -A 4 'Oops: int3:' "$run/$name.console" | tr -d '\r' | head -n 5 | sed 's/^/    /'
-			restart "$run" "$name" "$try" int3 "$what"
-			try=$((try + 1))
-			continue
-		fi
-		break
-	done
+	fi
+	guest_stops "$!" "$run/$name.end"
+	wait "$!" || rc=$?
 	tr -d '\r' <"$run/$name.console" >"$run/$name.tmp" && mv "$run/$name.tmp" "$run/$name.console"
 	if [ ! -e "$run/$name.end" ]; then
 		say "  guest $name did not finish within $seconds s ($((SECONDS - start)) s, status $rc); the end of its console:"
