@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Transitions by the thousand, under load: COUNT of them, CHUNK in each guest, one
-# guest after the other. What a guest has done is kept, for each commit, so that a
-# run that is interrupted goes on where it was. The last line counts guests.
+# guest after the other. What a guest has done is kept, for the contents of what is
+# tested, so that a run that is interrupted goes on where it was. The last line counts guests.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
 
@@ -14,17 +14,23 @@ for v in COUNT CHUNK SEED; do
 	[[ ${!v} =~ ^[1-9][0-9]{0,8}$ ]] || die "$v=${!v} is no number from 1 to 999999999" "use $v=500, for example"
 done
 
-# commit: what is tested. With changes that are not committed, these as well.
+# What a guest runs: the kernel and its tests. A change of anything else, the
+# documentation for one, does not make a run begin again.
+GUEST_PATHS=(arch include kernel patches rust tools/testing/livepatch/config tools/testing/selftests)
+
+# contents: what is tested, with changes that are not committed.
+contents() {
+	local path
+	cd "$KLP_REPO" || return 1
+	git -c safe.directory='*' ls-files -z --cached --others --exclude-standard "${GUEST_PATHS[@]}" |
+		while IFS= read -rd '' path; do [ ! -e "$path" ] || sha256sum "$path"; done |
+		sha256sum | cut -c1-12
+}
+
+# commit: the newest one, and whether there are changes that are not committed.
 commit() {
-	local dirty
-	git() { command git -c safe.directory='*' -C "$KLP_REPO" "$@"; }
-	git rev-parse --short=12 HEAD || return 1
-	dirty=$(git status --porcelain)
-	[ -z "$dirty" ] || {
-		printf -- '-with-changes-'
-		{ git diff HEAD && git ls-files -z --others --exclude-standard "$KLP_REPO" | (cd "$KLP_REPO" && xargs -0r sha256sum); } |
-			sha256sum | cut -c1-8
-	}
+	git -c safe.directory='*' -C "$KLP_REPO" rev-parse --short=12 HEAD || return 1
+	[ -z "$(git -c safe.directory='*' -C "$KLP_REPO" status --porcelain)" ] || echo ' with changes'
 }
 
 # What was done, a line for each guest: ok SEED TRANSITIONS PATCHES REVERSALS RATE
@@ -36,7 +42,7 @@ guests() { grep -c "^$1 " "$state" || :; } # ok|failed
 summary() {
 	local accel=KVM
 	kvm_works "$build" || accel="emulated CPUs"
-	say "soak of $commit, Linux $(cat "$KLP_CACHE/build/$build/include/config/kernel.release"), ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG"
+	say "soak of $commit (contents $contents), Linux $(cat "$KLP_CACHE/build/$build/include/config/kernel.release"), ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG"
 	say "$(total 3) transitions of $COUNT, $(total 4) patches loaded and unloaded, $(total 5) reversals"
 	say "$(awk '$1 == "ok" { n += $3; if ($6 > 0) m += $3 / $6 } END { printf "%d", m ? n / m : 0 }' "$state") transitions per minute, with ${GUEST_CPUS:-2} $accel"
 	say "$(guests ok) guests passed, $(guests failed) failed, the first with SEED=$SEED; $(total 7) s with their boots"
@@ -125,11 +131,12 @@ SLOW=1
 ! is_foreign "$ARCH" || SLOW=2
 # Several times what a guest takes; it is ended then.
 seconds=${CHUNK_SECONDS:-$(((300 + CHUNK * 4) * SLOW))}
+contents=$(contents)
 commit=$(commit | tr -d '\n') || die "$KLP_REPO is no git clone" "clone the repository; what was done is kept for a commit"
 "$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
 run=$KLP_CACHE/run/$build
 mkdir -p "$KLP_CACHE/soak" "$run" "$KLP_REPO/build"
-state=$KLP_CACHE/soak/$build-$commit-seed-$SEED
+state=$KLP_CACHE/soak/$build-$contents-seed-$SEED
 report=$KLP_REPO/build/soak-$ARCH-$CONFIG.txt
 [ "$CORE" = rust ] || report=$KLP_REPO/build/soak-$ARCH-$CONFIG-$CORE.txt
 with_lock "soak-$build" soak
