@@ -226,9 +226,11 @@ notrace void klpr_check_stall(unsigned int one_in)
 EXPORT_SYMBOL_GPL(klpr_check_stall);
 
 /* What inner() does in each of its versions. */
-void klpr_check_work(const struct klpr_call *call)
+void klpr_check_work(struct klpr_call *call)
 {
 	if (call->hold) {
+		/* Who lets it go on does so once, however often outer() calls. */
+		call->hold = false;
 		atomic_inc(&klpr_holders);
 		wait_event(klpr_wait, READ_ONCE(klpr_released));
 		atomic_dec(&klpr_holders);

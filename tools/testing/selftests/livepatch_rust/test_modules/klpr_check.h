@@ -17,7 +17,7 @@ struct klpr_call {
 	int (*inner)(struct klpr_call *call);
 	/* The versions that are running now, by enum klpr_func. */
 	int version[2];
-	/* Whether inner() sleeps until somebody lets it go on. */
+	/* Whether inner() sleeps until somebody lets it go on; it does so once. */
 	bool hold;
 	/* Whether a violation was counted. */
 	bool violated;
@@ -29,7 +29,7 @@ struct klpr_call {
 int klpr_check_call(int (*outer)(struct klpr_call *call), int (*inner)(struct klpr_call *call),
 		    bool hold);
 void klpr_check_at(struct klpr_call *call, enum klpr_func func, const char *where);
-void klpr_check_work(const struct klpr_call *call);
+void klpr_check_work(struct klpr_call *call);
 void klpr_check_stall(unsigned int one_in);
 
 int klpr_check_new_version(void);
