@@ -65,16 +65,23 @@ logged_now() { since | grep -qE -- "$1"; }
 logged() { since | grep -qE -- "$1" || fail "the log has no line: $1"; }
 not_logged() { ! since | grep -qE -- "$1" || fail "the log has a line: $1"; }
 
+# pause SECONDS: sleep without another process, which under load takes longer to
+# start than most waits are.
+exec {SILENT}<> <(:)
+pause() { read -rt "$1" -u "$SILENT" || :; }
+
 # wait_until SECONDS COMMAND...
 wait_until() {
 	local end=$((SECONDS + $1)); shift
 	until "$@"; do
 		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.05
+		pause 0.05
 	done
 }
 
-value_is() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+# value_is FILE VALUE. The shell reads the file by itself: under load a cat takes
+# many times as long.
+value_is() { [ "$(<"$1")" = "$2" ]; } 2>/dev/null
 gone() { [ ! -e "$1" ]; }
 
 # expect FILE VALUE

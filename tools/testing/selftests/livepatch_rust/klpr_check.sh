@@ -16,8 +16,8 @@ LOAD_PID=
 TRACERS=()
 TRACER=
 
-violations() { cat $CHECK/violations; }
-violated() { [ "$(violations)" != 0 ]; }
+violations() { echo "$(<$CHECK/violations)"; }
+violated() { ! value_is $CHECK/violations 0; }
 
 checker_in() { insmod "$MODS/klpr_check.ko" || fail "the checker cannot be loaded"; }
 checker_out() { rmmod klpr_check || fail "the checker cannot be unloaded"; }
@@ -134,7 +134,7 @@ was_asked() {
 	local what
 	for what in calls stalls asked_unpatched asked_patched; do
 		[ "$what $STALL" != "stalls 0" ] || continue
-		[ "$(cat $CHECK/$what)" -gt 0 ] || fail "$CHECK/$what is 0"
+		[ "$(<$CHECK/$what)" -gt 0 ] || fail "$CHECK/$what is 0"
 	done
 	klog "klpr: $(cd $CHECK && grep . calls stalls asked_unpatched asked_patched violations | tr '\n' ' ')"
 }

@@ -54,7 +54,7 @@ release() {
 # times. A task is held in the version that it leads from. With another one in the
 # version that it leads to, it ends neither here nor there.
 reverse() {
-	local patch=$1 state=$2 n=$((1 + RANDOM % 8))
+	local patch=$1 state=$2 n=$((1 + RANDOM % 10))
 	hold
 	expect "/proc/${HELD[1]}/patch_state" "$state"
 	while [ "$n" -gt 0 ]; do
@@ -64,7 +64,7 @@ reverse() {
 		count
 		reversals=$((reversals + 1))
 		n=$((n - 1))
-		chance 50 || sleep "0.0$((RANDOM % 5))"
+		chance 50 || pause "0.0$((RANDOM % 5))"
 		! chance 10 || tracer_comes_or_goes
 	done
 	release
