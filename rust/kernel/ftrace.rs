@@ -536,3 +536,167 @@ pub fn return_address(ip: usize) -> usize {
     // SAFETY: Takes any number.
     unsafe { bindings::ftrace_return_address(ip) }
 }
+
+#[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
+#[macros::kunit_tests(rust_kernel_ftrace)]
+mod tests {
+    use super::*;
+
+    /// Sends calls elsewhere.
+    struct To(usize);
+
+    impl Handler for To {
+        #[inline(always)]
+        fn call(&self, _ip: usize, _parent_ip: usize, regs: &mut Regs) {
+            // SAFETY: The tests send calls of `from` to `to` only.
+            unsafe { regs.set_instruction_pointer(self.0) };
+        }
+    }
+
+    // Two functions of one type, of which nobody calls the first while the tests run.
+
+    fn from() -> usize {
+        bindings::jiffies64_to_nsecs as *const () as usize
+    }
+
+    fn to() -> usize {
+        bindings::jiffies64_to_msecs as *const () as usize
+    }
+
+    /// Returns where a call of `from` goes.
+    fn goes_to() -> usize {
+        // SAFETY: Takes any number.
+        let (sent, msecs) = unsafe {
+            (
+                bindings::jiffies64_to_nsecs(100),
+                bindings::jiffies64_to_msecs(100),
+            )
+        };
+        if sent == msecs {
+            to()
+        } else {
+            from()
+        }
+    }
+
+    /// Returns an `Ops` that sends `from` to `to`, not registered, and where it hooks `from`.
+    fn redirect() -> Result<(Ops<To>, usize)> {
+        let ip = location(from()).ok_or(ENOENT)?;
+        let mut ops = Ops::new(To(to()), Flags::IPMODIFY, GFP_KERNEL)?;
+        ops.add(&[ip])?;
+        Ok((ops, ip))
+    }
+
+    #[test]
+    fn calls_are_sent_elsewhere_while_registered() -> Result {
+        let (mut ops, _) = redirect()?;
+        assert_eq!(goes_to(), from());
+        ops.register()?;
+        assert!(ops.is_registered());
+        assert_eq!(goes_to(), to());
+        drop(ops);
+        assert_eq!(goes_to(), from());
+        Ok(())
+    }
+
+    #[test]
+    fn a_set_that_is_in_use_does_not_grow_or_get_empty() -> Result {
+        let (mut ops, ip) = redirect()?;
+        let other = location(to()).ok_or(ENOENT)?;
+        ops.register()?;
+        assert_eq!(ops.register(), Err(EBUSY));
+        assert_eq!(ops.add(&[other]), Err(EBUSY));
+        // It would hook all functions there are.
+        assert_eq!(ops.remove(&[ip]), Err(EINVAL));
+        assert_eq!(ops.remove(&[]), Err(EINVAL));
+        assert_eq!(ops.functions(), 1);
+        assert_eq!(goes_to(), to());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_refused_changes_nothing() -> Result {
+        let (mut ops, ip) = redirect()?;
+        let other = location(to()).ok_or(ENOENT)?;
+        assert_eq!(ops.add(&[other, 1]), Err(EINVAL));
+        assert_eq!(ops.add(&[]), Err(EINVAL));
+        assert_eq!(ops.functions(), 1);
+        assert_eq!(ops.remove(&[other]), Err(ENOENT));
+        assert_eq!(ops.functions(), 1);
+        ops.remove(&[ip])?;
+        assert_eq!(ops.register(), Err(EINVAL));
+        assert!(!ops.is_registered());
+        Ok(())
+    }
+
+    #[test]
+    fn one_may_send_calls_elsewhere() -> Result {
+        let (mut ops, _) = redirect()?;
+        let (mut second, _) = redirect()?;
+        ops.register()?;
+        assert_eq!(second.register(), Err(EBUSY));
+        assert!(!second.is_registered());
+        drop(second);
+        assert_eq!(goes_to(), to());
+        drop(ops);
+        assert_eq!(goes_to(), from());
+        Ok(())
+    }
+
+    #[cfg(CONFIG_FTRACE_OPS_JUMP)]
+    #[test]
+    fn jumps_are_refused_where_they_cannot_be() -> Result {
+        /// Asks for jumps that must be refused.
+        fn set<H: Handler>(ops: &mut Ops<H>, ips: &[usize], addrs: &[usize]) -> Result {
+            // SAFETY: Calls can be sent from `from` to `to`. Nothing else is asked for that is not
+            // refused.
+            unsafe { ops.set_jumps(ips, addrs) }
+        }
+
+        let (mut ops, ip) = redirect()?;
+        let other = location(to()).ok_or(ENOENT)?;
+        assert_eq!(set(&mut ops, &[ip], &[to()]), Err(EINVAL));
+        ops.register()?;
+        assert_eq!(set(&mut ops, &[ip], &[]), Err(EINVAL));
+        assert_eq!(set(&mut ops, &[ip], &[0]), Err(EINVAL));
+        for mark in 1..4 {
+            if !can_jump_to(to() | mark) {
+                assert_eq!(set(&mut ops, &[ip], &[to() | mark]), Err(EINVAL));
+            }
+        }
+        assert_eq!(set(&mut ops, &[ip, other], &[to(), to()]), Err(ENOENT));
+        assert!(!ops.has_jumps());
+        assert_eq!(goes_to(), to());
+        drop(ops);
+
+        // One that only listens.
+        let mut ops = Ops::new(To(0), Flags::NONE, GFP_KERNEL)?;
+        ops.add(&[other])?;
+        assert_eq!(set(&mut ops, &[other], &[from()]), Err(EINVAL));
+        Ok(())
+    }
+
+    #[cfg(CONFIG_FTRACE_OPS_JUMP)]
+    #[test]
+    fn jumps_are_set_once_and_cleared() -> Result {
+        let (mut ops, ip) = redirect()?;
+        ops.register()?;
+        // Clearing is fine without any.
+        ops.clear_jumps()?;
+        // SAFETY: Both functions have one type, and stay.
+        unsafe { ops.set_jumps(&[ip], &[to()]) }?;
+        assert!(ops.has_jumps());
+        assert_eq!(goes_to(), to());
+        // SAFETY: As above.
+        assert_eq!(unsafe { ops.set_jumps(&[ip], &[to()]) }, Err(EBUSY));
+        assert!(ops.has_jumps());
+        ops.clear_jumps()?;
+        assert!(!ops.has_jumps());
+        assert_eq!(goes_to(), to());
+        // SAFETY: As above.
+        unsafe { ops.set_jumps(&[ip], &[to()]) }?;
+        drop(ops);
+        assert_eq!(goes_to(), from());
+        Ok(())
+    }
+}

@@ -377,7 +377,15 @@ pub fn hold<R, F: FnOnce(&Held<'_>) -> R>(task: &Task, f: F) -> Option<R> {
 #[macros::kunit_tests(rust_kernel_tasklist)]
 mod tests {
     use super::*;
-    use crate::current;
+    use crate::{
+        current,
+        error::from_err_ptr,
+        prelude::*,
+        time::{
+            delay::fsleep,
+            Delta, //
+        }, //
+    };
 
     #[test]
     fn all_walks_see_the_current_task_once() {
@@ -445,5 +453,40 @@ mod tests {
         });
         assert!(threads > 1);
         assert_eq!(held, threads);
+    }
+
+    #[test]
+    fn a_task_that_is_gone_leads_nowhere() -> Result {
+        /// # Safety
+        ///
+        /// May be called with anything.
+        unsafe extern "C" fn end(_data: *mut c_void) -> c_int {
+            0
+        }
+
+        let me = current!();
+        // SAFETY: `end` uses no data; the name is no format.
+        let task = from_err_ptr(unsafe {
+            bindings::kthread_create_on_node(
+                Some(end),
+                ptr::null_mut(),
+                bindings::NUMA_NO_NODE,
+                c"gone".as_char_ptr(),
+            )
+        })?;
+        // SAFETY: The thread was not stopped, so it is valid; `Task` is a transparent wrapper.
+        let task = ARef::from(unsafe { &*task.cast::<Task>() });
+        assert!(are_listed(me, &task));
+        assert!(are_listed(&task, &task));
+
+        // SAFETY: It is a kernel thread that was not stopped yet.
+        unsafe { bindings::kthread_stop(task.as_ptr()) };
+        // SAFETY: The reference keeps the task valid.
+        while unsafe { bindings::pid_alive(task.as_ptr()) } != 0 {
+            fsleep(Delta::from_millis(1));
+        }
+        assert!(!are_listed(me, &task));
+        assert!(!are_listed(&task, me));
+        Ok(())
     }
 }
