@@ -221,6 +221,22 @@ there "$PID" scheduler
 no_target
 ok
 
+start "a user process's thread that never leaves the kernel switches in the scheduler"
+# What it calls is exported to nobody.
+ADDRESSES=$(awk '$3 ~ /^(create_io_thread|wake_up_new_task|do_exit)$/ { printf "%s=0x%s ", $3, $1 }' /proc/kallsyms)
+# shellcheck disable=SC2086
+insmod "$MODS/klpr_worker.ko" $ADDRESSES || fail "the module for it cannot be loaded"
+taskset -c 1 bash -c 'echo 1 >/sys/module/klpr_worker/parameters/start; read -r <> <(:)' &
+PIDS+=($!)
+disown $!
+wait_until 20 eval '! value_is /sys/module/klpr_worker/parameters/pid 0' || fail "it does not run"
+target
+there "$(</sys/module/klpr_worker/parameters/pid)" scheduler
+no_target
+end_tasks
+rmmod klpr_worker || fail "its module cannot be unloaded"
+ok
+
 start "an idle CPU switches in the idle loop"
 target
 there "0 comm=swapper/1" idle
