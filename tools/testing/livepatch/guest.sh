@@ -33,7 +33,8 @@ qemu_boot() {
 	local build=$1 log=$2 seconds=$3 script=$4
 	arch_set "${build%%-*}"
 	# shellcheck disable=SC2086,SC2153
-	enter timeout --kill-after=10 "$seconds" $QEMU -nodefaults -display none -serial stdio -no-reboot \
+	enter timeout --kill-after=10 "$seconds" $QEMU -accel "tcg,thread=${GUEST_THREADS:-single}" \
+		-nodefaults -display none -serial stdio -no-reboot \
 		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -kernel "/klp/build/$build/$IMAGE" \
 		-fsdev "local,id=root,path=/klp/$(basename "$(guest_root "${build%%-*}")"),security_model=none,readonly=on,multidevs=remap" \
 		-device "virtio-9p-$VIRTIO_BUS,fsdev=root,mount_tag=/dev/root" \
@@ -133,8 +134,7 @@ guest() {
 	# the old one translated again, which then stays. So a kernel that patches its text
 	# may die of an int3 that was there only meanwhile. No guest is started again for
 	# an oops. Where guests run side by side one thread takes no longer.
-	is_foreign "${build%%-*}" || [ "${GUEST_THREADS:-single}" = multi ] ||
-		options="--disable-kvm --qemu-opts='-accel tcg,thread=single'"
+	is_foreign "${build%%-*}" || options="--disable-kvm --qemu-opts='-accel tcg,thread=${GUEST_THREADS:-single}'"
 	if kvm_works "$build"; then options='' emulated=''; fi
 	cat >"$run/$name.sh" <<-EOF
 		#!/bin/bash
