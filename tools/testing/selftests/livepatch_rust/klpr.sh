@@ -82,6 +82,15 @@ wait_until() {
 # value_is FILE VALUE. The shell reads the file by itself: under load a cat takes
 # many times as long.
 value_is() { [ "$(<"$1")" = "$2" ]; } 2>/dev/null
+# addresses NAME...: parameters of a module with the addresses of functions of the kernel
+# that are not exported.
+addresses() {
+	local name
+	for name; do
+		awk -v name="$name" '$3 == name { print name "=0x" $1; exit }' /proc/kallsyms
+	done
+}
+
 gone() { [ ! -e "$1" ]; }
 
 # expect FILE VALUE

@@ -29,7 +29,7 @@ echo 0 >$LP/klpr_patch_a/enabled || fail "klpr_patch_a cannot be disabled"
 wait_until 30 value_is /proc/$$/patch_state 0 || fail "the test's shell does not switch"
 expect $LP/klpr_patch_a/transition 1
 expect /proc/$SLEEPER/patch_state 1
-insmod "$MODS/klpr_kill.ko" || fail "ftrace cannot be disabled"
+insmod "$MODS/klpr_kill.ko" "$(addresses ftrace_kill)" || fail "ftrace cannot be disabled"
 rmmod klpr_kill || fail "klpr_kill cannot be unloaded"
 expect $LP/klpr_patch_a/transition 1
 echo 1 >$A/release

@@ -37,7 +37,7 @@ target
 load klpr_patch_a
 grep -q '^klpr_target_one .*jump-->' /sys/kernel/tracing/enabled_functions ||
 	fail "klpr_target_one is no jump: $(cat /sys/kernel/tracing/enabled_functions)"
-insmod "$MODS/klpr_kill.ko" || fail "ftrace cannot be disabled"
+insmod "$MODS/klpr_kill.ko" "$(addresses ftrace_kill)" || fail "ftrace cannot be disabled"
 rmmod klpr_kill || fail "klpr_kill cannot be unloaded"
 ok
 

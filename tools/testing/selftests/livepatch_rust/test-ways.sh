@@ -222,10 +222,8 @@ no_target
 ok
 
 start "a user process's thread that never leaves the kernel switches in the scheduler"
-# What it calls is exported to nobody.
-ADDRESSES=$(awk '$3 ~ /^(create_io_thread|wake_up_new_task|do_exit)$/ { printf "%s=0x%s ", $3, $1 }' /proc/kallsyms)
-# shellcheck disable=SC2086
-insmod "$MODS/klpr_worker.ko" $ADDRESSES || fail "the module for it cannot be loaded"
+# shellcheck disable=SC2046
+insmod "$MODS/klpr_worker.ko" $(addresses create_io_thread wake_up_new_task do_exit) || fail "the module for it cannot be loaded"
 taskset -c 1 bash -c 'echo 1 >/sys/module/klpr_worker/parameters/start; read -r <> <(:)' &
 PIDS+=($!)
 disown $!

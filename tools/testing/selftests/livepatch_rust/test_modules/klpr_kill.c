@@ -6,26 +6,20 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/kprobes.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 
-/* Not exported; a kprobe, which is never armed, knows where it is. */
-static struct kprobe klpr_kprobe __initdata = {
-	.symbol_name = "ftrace_kill",
-	.flags = KPROBE_FLAG_DISABLED,
-};
+/* Not exported; the address that /proc/kallsyms has. */
+static unsigned long ftrace_kill_addr;
+module_param_named(ftrace_kill, ftrace_kill_addr, ulong, 0);
 
 /* Nobody takes the address of ftrace_kill(): it may lack the hash that CFI checks. */
 static int __init __nocfi klpr_kill_init(void)
 {
-	void (*kill)(void);
-	int ret;
+	void (*kill)(void) = (void *)ftrace_kill_addr;
 
-	ret = register_kprobe(&klpr_kprobe);
-	if (ret)
-		return ret;
-	kill = (void (*)(void))klpr_kprobe.addr;
-	unregister_kprobe(&klpr_kprobe);
+	if (!kill)
+		return -EINVAL;
 	kill();
 	pr_info("ftrace is disabled\n");
 	return 0;
