@@ -17,7 +17,7 @@ parts=(
 "livepatch: let architectures hook the way to user mode|arch/* include/linux/* !include/linux/livepatch_exit.h include/asm-generic/* kernel/livepatch/hooks.c|0002-*|Hooks that mark a task, have it come by if it is in user mode, and look at the mark."
 "livepatch: keep track of tasks that are exiting|kernel/livepatch/exiting.c include/linux/livepatch_exit.h|0014-*|Once reaped, they are on no list of tasks, and may sleep in functions that are patched."
 "powerpc/bug: provide ARCH_WARN_ASM for Rust||0009-*|The kernel crate does not build there without it."
-"powerpc/ftrace, optprobes: leave r13 alone||0017-*|A task that is preempted in a callback and goes on on another CPU uses the per-CPU data of the one that it has left."
+"powerpc/ftrace, optprobes: leave r13 alone||0017-*|A task that is preempted in a callback and continues on another CPU uses the per-CPU data of the one that it has left."
 "powerpc/livepatch: find the callers of redirected functions||0010-*|They are missing from stack traces that are said to be reliable."
 "s390/kprobes: leave calls redirected by others alone||0011-*|A kprobe undoes what a livepatch does, without a word."
 "s390/stacktrace: call stacks with BPF trampolines unreliable||0016-*|A trampoline has in a register where the call goes on, which no stack shows."
