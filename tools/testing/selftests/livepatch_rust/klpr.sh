@@ -31,6 +31,9 @@ trap at_end EXIT
 
 klog() { echo "$1" >/dev/kmsg; }
 
+# plan NUMBER: announce the cases of a script. One that has not as many has failed.
+plan() { echo "plan $1"; }
+
 start() {
 	CASE=$1
 	MARK="===== klpr $$ $RANDOM: $CASE ====="

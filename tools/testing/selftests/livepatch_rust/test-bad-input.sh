@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Patches that must be refused: the error, the log, and that nothing is left.
 . "$(dirname "$0")/klpr.sh"
+plan 22
 
 inval="Invalid parameters"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Transitions that have to wait for a task.
 . "$(dirname "$0")/klpr.sh"
+plan 10
 
 P=$LP/klpr_patch_a
 sleeper() { # FILE: a task that sleeps in the function behind the file

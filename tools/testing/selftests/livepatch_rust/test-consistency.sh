@@ -3,6 +3,7 @@
 # No task runs a version that it has left, whatever else is going on.
 . "$(dirname "$0")/klpr.sh"
 . "$(dirname "$0")/klpr_check.sh"
+plan 3
 SECONDS_EACH=${SECONDS_EACH:-25}
 # For tests only: the core does not look whether a task stands in ftrace's callbacks.
 HOLE=/sys/module/livepatch/parameters/skip_hook_ranges

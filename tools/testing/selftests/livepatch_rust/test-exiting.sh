@@ -5,6 +5,7 @@
 # shellcheck disable=SC2119
 # shellcheck source-path=SCRIPTDIR source=klpr_held.sh
 . "$(dirname "$0")/klpr_held.sh"
+plan 7
 
 FUNC=exit_task_stack_account
 [ -x "$HERE/klpr_exit" ] || { echo "SKIP: klpr_exit was not built"; exit 4; }

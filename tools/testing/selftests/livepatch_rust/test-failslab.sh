@@ -3,6 +3,7 @@
 # Each allocation of klp_enable_patch() fails in turn: nothing may be left, and
 # in the end the patch is enabled.
 . "$(dirname "$0")/klpr.sh"
+plan 2
 
 [ -d "$FAULT" ] || { echo "SKIP: the kernel has no failslab"; exit 4; }
 echo N >$FAULT/ignore-gfp-wait

@@ -3,6 +3,7 @@
 # A transition that is forced to end. The code that tasks were forced to leave
 # stays for good, so that this comes last: klpr_patch_b cannot be unloaded.
 . "$(dirname "$0")/klpr.sh"
+plan 2
 
 sleeper() {
 	cat "$TARGET/sleep_hard" >/dev/null &

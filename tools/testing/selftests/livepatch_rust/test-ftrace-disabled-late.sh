@@ -3,6 +3,7 @@
 # ftrace disables itself in the middle of a transition that takes a patch off. The
 # transition ends; what ftrace cannot let go of stays in memory.
 . "$(dirname "$0")/klpr.sh"
+plan 2
 
 has_rust_core || { echo "SKIP: the core in C frees what ftrace still has on its list"; exit 4; }
 

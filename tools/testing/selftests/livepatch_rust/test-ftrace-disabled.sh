@@ -3,6 +3,7 @@
 # ftrace disables itself while functions are jumps. Nothing that would need it to
 # patch text begins, and what tasks use stays as it is.
 . "$(dirname "$0")/klpr.sh"
+plan 4
 
 has_rust_core || { echo "SKIP: the core in C frees what ftrace still has on its list"; exit 4; }
 zcat /proc/config.gz | grep -qx CONFIG_LIVEPATCH_RUST_JUMP=y || {

@@ -7,6 +7,7 @@
 # shellcheck disable=SC2119
 # shellcheck source-path=SCRIPTDIR source=klpr_held.sh
 . "$(dirname "$0")/klpr_held.sh"
+plan 11
 
 is_there() { value_is $T/parameters/held 1; }
 

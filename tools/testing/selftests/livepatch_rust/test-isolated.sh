@@ -5,6 +5,7 @@
 # what patching text does, and its task switches all the same. That a CPU which is
 # not isolated is interrupted is a case of test-ways.sh.
 . "$(dirname "$0")/klpr.sh"
+plan 3
 
 TRACING=/sys/kernel/tracing
 SKIP_HOOK=/sys/module/livepatch/parameters/skip_exit_hook

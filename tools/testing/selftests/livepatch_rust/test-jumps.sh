@@ -4,6 +4,7 @@
 # cannot be jumped to, and others that share a function with a patch and are told
 # so. The core in C, which does not make jumps, is the same in all of this.
 . "$(dirname "$0")/klpr.sh"
+plan 7
 
 TRACING=/sys/kernel/tracing
 ONE=$TARGET/parameters/one

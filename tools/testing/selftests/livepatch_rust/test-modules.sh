@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Targets that come and go under enabled patches.
 . "$(dirname "$0")/klpr.sh"
+plan 2
 ROUNDS=${ROUNDS:-50}
 
 start "patch a target that comes and goes $ROUNDS times"

@@ -3,6 +3,7 @@
 # Livepatch relocations, good ones and damaged ones: a module with numbers out of
 # range is refused before anything of it runs, and what fails half-way is undone.
 . "$(dirname "$0")/klpr.sh"
+plan 8
 
 TOOL=$(cd "$(dirname "$0")" && pwd)/klpr_relocs.py
 has_rust_core || { echo "SKIP: the core in C believes every number"; exit 4; }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The sample patches in Rust, with those in C as their counterparts and targets.
 . "$(dirname "$0")/klpr.sh"
+plan 13
 
 SAMPLES=${KLP_SAMPLES:-${KLP_BUILD:+$KLP_BUILD/samples/livepatch}}
 SAMPLES=${SAMPLES:-/lib/modules/$(uname -r)/kernel/samples/livepatch}

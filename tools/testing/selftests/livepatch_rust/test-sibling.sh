@@ -4,6 +4,7 @@
 # call: one frame for two calls that were redirected. Its stack still shows the
 # function that made the first call.
 . "$(dirname "$0")/klpr.sh"
+plan 2
 
 TRACING=/sys/kernel/tracing
 SIBLING=/sys/module/klpr_sibling/parameters

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Several patches: stacked, taken off, replaced.
 . "$(dirname "$0")/klpr.sh"
+plan 4
 
 start "take three stacked patches off in order"
 target

@@ -3,6 +3,7 @@
 # A callback may ask for the state that earlier patches have brought from where it
 # likes: klp_get_prev_state() takes no lock.
 . "$(dirname "$0")/klpr.sh"
+plan 5
 
 # asks HOW VERSION: the callback finds this one, or none, which is 0.
 asks() {

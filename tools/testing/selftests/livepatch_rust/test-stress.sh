@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Transitions while tasks are forked, executed and moved, and CPUs come and go.
 . "$(dirname "$0")/klpr.sh"
+plan 4
 ROUNDS=${ROUNDS:-200}
 SECONDS_EACH=${SECONDS_EACH:-12}
 LOAD=()

@@ -5,6 +5,7 @@
 # the one in Rust are the same in this, also where the latter has made the
 # function a jump.
 . "$(dirname "$0")/klpr.sh"
+plan 22
 
 TRACING=/sys/kernel/tracing
 INJECT=/sys/kernel/debug/fail_function
@@ -77,6 +78,7 @@ returns() {
 # which the patch is refused; VALUE what the function returns of both.
 before() {
 	start "$1 before the patch: $2, $3"
+	[ -z "$why_not" ] || { skip_case "$why_not"; return; }
 	target
 	local error alone=1
 	[ "$1" != injection ] || alone=-12
@@ -115,6 +117,7 @@ before() {
 # called.
 after() {
 	start "$1 after the patch: $2, $3"
+	[ -z "$why_not" ] || { skip_case "$why_not"; return; }
 	target
 	load klpr_patch_a
 	is_jump klpr_one klpr_patch_a || fail "the function is no jump"
@@ -164,10 +167,13 @@ after() {
 BUSY="Device or resource busy"
 # user         patch after it     returns   user after the patch   returns
 while read -r user first both second then; do
+	why_not=
 	case $user in
-	fprobe*) has_config CONFIG_FPROBE || continue;;
-	injection) has_config CONFIG_FAIL_FUNCTION || continue;;
-	direct*) has_config CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS && has_config CONFIG_X86_64 || continue;;
+	fprobe*) has_config CONFIG_FPROBE || why_not="this kernel has no CONFIG_FPROBE";;
+	injection) has_config CONFIG_FAIL_FUNCTION || why_not="this kernel has no CONFIG_FAIL_FUNCTION";;
+	direct*)
+		has_config CONFIG_X86_64 || why_not="the test has a trampoline for x86_64 only"
+		has_config CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS || why_not="this kernel has no direct calls";;
 	esac
 	before "$user" "${first/busy/$BUSY}" "$both" </dev/null
 	after "$user" "${second/busy/$BUSY}" "$then" </dev/null

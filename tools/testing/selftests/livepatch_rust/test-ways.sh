@@ -3,6 +3,7 @@
 # Each task switches by the way that is meant for it, as the trace event says.
 # Tests run on CPU 0; a task that is to be alone on its CPU has CPU 1.
 . "$(dirname "$0")/klpr.sh"
+plan 12
 
 TRACING=/sys/kernel/tracing
 SKIP_HOOK=/sys/module/livepatch/parameters/skip_exit_hook
@@ -186,7 +187,7 @@ if [ -x "$HERE/klpr_task32" ] && "$HERE/klpr_task32" 2>&1 | grep -q usage; then
 	end_tasks
 	ok
 else
-	skip_case "as above"
+	skip_case "no task of 32 bits, as above"
 fi
 
 start "a task that sleeps in an unpatched function switches by a check of its stack"
