@@ -93,6 +93,8 @@ def read_log(path, core, cpus):
         elif words[:1] == ["end"] and len(words) == 2:
             lost = int(words[1]) - len(figures)
             problem = f"{lost} figures are not in its log" if lost else None
+        elif words[:1] == ["log"]:
+            return figures, "its kernel says: " + said.removeprefix("log ")
         elif "WARNING:" in line or "BUG:" in line:
             return figures, line
     return figures, problem
@@ -203,21 +205,27 @@ def read_bars(path):
     for line in path.read_text().splitlines():
         words = line.split("#")[0].split()
         if words:
-            case, metric, funcs, threads, goal, bar = words
-            yield (case, metric, int(funcs), int(threads)), float(goal), float(bar)
+            case, metric, funcs, threads, goal, bar, quick = words
+            yield (case, metric, int(funcs), int(threads)), float(goal), float(bar), quick == "quick"
 
 
-def judge(pairs, bars):
-    """Print how each figure compares with its bar; return what passed, failed, was skipped."""
+def judge(pairs, bars, wanted):
+    """Print how each figure compares with its bar; return what passed, failed, was skipped.
+
+    A bar of one of the cases that were `wanted` without a figure has failed, too.
+    """
+    names = wanted.split()
     passed = failed = skipped = 0
     values = {k[:4]: ratio(both) for k, both in pairs.items()}
-    for what, goal, bar in bars:
+    for what, goal, bar, quick in bars:
         case, metric, funcs, threads = what
         label = f"{case} {metric}" + (f", {funcs} functions" if funcs else "")
         label += f", {threads} threads" if threads else ""
         value = values.get(what)
         if value is None:
-            # Not among the cases of this run.
+            if not names or case in names or ("quick" in names and quick):
+                failed += 1
+                print(f"  FAILED: {label}: there is no figure")
             continue
         if value < bar:
             failed += 1
@@ -256,7 +264,7 @@ def main():
     (out / "results.svg").write_text(plot(pairs))
     print(table(pairs))
     print()
-    passed, below, skipped = judge(pairs, read_bars(bars))
+    passed, below, skipped = judge(pairs, read_bars(bars), sys.argv[5])
     failed += below
     if not passed and not skipped and not failed and not figures:
         failed = 1

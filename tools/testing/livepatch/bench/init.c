@@ -870,6 +870,36 @@ static void run(char *name)
 		fail("unknown step");
 }
 
+/*
+ * The guest's kernel is quiet, for its console would be in the figures. What should
+ * not be in its log is looked for here.
+ */
+static void look_at_log(void)
+{
+	static const char * const bad[] = {
+		"WARNING:", "BUG:", "Oops", "Call Trace:", "INFO: rcu", "INFO: task", NULL
+	};
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	const char * const *text;
+	char line[4096];
+	ssize_t n;
+
+	if (fd < 0)
+		fail("/dev/kmsg: %s", strerror(errno));
+	/* EPIPE: what comes next has been overwritten. */
+	while ((n = read(fd, line, sizeof(line) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
+		line[n > 0 ? n : 0] = 0;
+		line[strcspn(line, "\n")] = 0;
+		for (text = bad; *text; text++) {
+			if (strstr(line, *text)) {
+				fprintf(console, "@log %s\n", line);
+				break;
+			}
+		}
+	}
+	close(fd);
+}
+
 int main(void)
 {
 	const char *wanted = getenv("bench");
@@ -898,6 +928,7 @@ int main(void)
 		fprintf(console, "@done %s\n", name);
 		fflush(console);
 	}
+	look_at_log();
 	fprintf(console, "@end %d\n", nr_results);
 	end();
 }
