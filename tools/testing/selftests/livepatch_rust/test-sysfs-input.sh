@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Whatever is written to the files of a patch.
 . "$(dirname "$0")/klpr.sh"
-plan 4
+plan 5
 
 big=/tmp/klpr-big
 head -c 1048576 /dev/urandom >"$big"

@@ -166,7 +166,7 @@ after() {
 
 BUSY="Device or resource busy"
 # user         patch after it     returns   user after the patch   returns
-while read -r user first both second then; do
+while read -r user first both second later; do
 	why_not=
 	case $user in
 	fprobe*) has_config CONFIG_FPROBE || why_not="this kernel has no CONFIG_FPROBE";;
@@ -176,7 +176,7 @@ while read -r user first both second then; do
 		has_config CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS || why_not="this kernel has no direct calls";;
 	esac
 	before "$user" "${first/busy/$BUSY}" "$both" </dev/null
-	after "$user" "${second/busy/$BUSY}" "$then" </dev/null
+	after "$user" "${second/busy/$BUSY}" "$later" </dev/null
 done <<-EOF
 	ftrace         yes   N     yes   N
 	tracer         yes   N     yes   N
