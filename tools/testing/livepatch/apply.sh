@@ -14,6 +14,7 @@ fi
 # Everything is made in a folder beside first: nothing has changed if it fails.
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
-overlay_into "$LINUX" "$new" || die "nothing was changed in $LINUX" "use the base kernel $KERNEL_TESTED"
+try overlay_into "$LINUX" "$new"
+[ "$status" = 0 ] || die "nothing was changed in $LINUX" "use the base kernel $KERNEL_TESTED"
 cp -r --remove-destination "$new/." "$LINUX/"
 say "$(cd "$new" && find . -type f | wc -l) files were put into $LINUX; choose CONFIG_LIVEPATCH_RUST there."

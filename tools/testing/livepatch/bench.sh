@@ -14,15 +14,17 @@ need_root
 run=$KLP_CACHE/run/bench-$ARCH
 bench="python3 /clone/tools/testing/livepatch/bench/bench.py"
 mkdir -p "$run"
+lock "bench-$ARCH" 6
 # shellcheck disable=SC2086
 plan=$(enter $bench plan "$CASES")
 for core in c rust; do
-	KLP_BENCH=y "$KLP_TOOLS/build.sh" "$ARCH" "$core" "$BENCH_CONFIG"
+	KLP_BENCH=y hold_build "$ARCH" "$core" "$BENCH_CONFIG"
 	# Copies: somebody may build while this runs.
-	build=$KLP_CACHE/build/$(build_name "$ARCH" "$core" "$BENCH_CONFIG")
-	cp "$build/bench/size" "$run/size-$core"
-	cp "$build/$IMAGE" "$run/kernel-$core"
-	cp "$build/bench/initramfs" "$run/initramfs-$core"
+	from=$KLP_CACHE/build/$build
+	cp "$from/bench/size" "$run/size-$core"
+	cp "$from/$IMAGE" "$run/kernel-$core"
+	cp "$from/bench/initramfs" "$run/initramfs-$core"
+	exec 7>&-
 done
 
 case $ARCH in

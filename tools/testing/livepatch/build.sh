@@ -5,14 +5,15 @@
 #   build.sh ARCH CORE CONFIG [TARGET...]
 . "$(dirname "$0")/lib.sh"
 
-# In a command that is tested, set -e has no effect: each step says so itself.
 arch=$1 core=$2 config=$3
 shift 3
 name=$(build_name "$arch" "$core" "$config")
 arch_set "$arch"
 out=$KLP_CACHE/build/$name
-mkdir -p "$out"
-tree=/klp/$(basename "$TREE")
+tree=/klp/${TREE##*/}
+goal=tests
+[ -z "${KLP_BENCH:-}" ] || goal=bench
+[ $# = 0 ] || goal=$(printf '%s ' "$@" | sha256sum | cut -c1-16)
 
 configure() {
 	local frags=(common core-"$core" "$arch") f
@@ -21,10 +22,11 @@ configure() {
 		[ "$core" = rust ] || frags+=(no-rust)
 		[ "$config" = default ] || frags+=("$config")
 	else
-		[ "$TOOLCHAIN" = gcc ] || frags+=(llvm)
+		[ "$TOOLCHAIN" != llvm ] || frags+=(llvm)
 		if [ "$config" != default ]; then
 			frags+=("$config")
-		elif [ "$core" = rust ]; then
+		elif [ "$core" = rust ] && [ "$TOOLCHAIN" != oldest ]; then
+			# There is no rustdoc beside the oldest rustc.
 			frags+=(doctests)
 		fi
 	fi
@@ -42,7 +44,7 @@ configure() {
 		return 0
 	fi
 	rm -f "$out/.config" "$out/.klp-fragment"
-	kmake "$name" KCONFIG_ALLCONFIG="/klp/build/$name/.klp-fragment.new" allnoconfig || return 1
+	kmake "$name" KCONFIG_ALLCONFIG=/obj/.klp-fragment.new allnoconfig
 	local lost
 	# What a later fragment turns off again is not lost.
 	lost=$(awk '{ name = $0 }
@@ -60,14 +62,14 @@ configure() {
 }
 
 build() {
-	kmake "$name" "$IMAGE_TARGET" modules || return 1
+	kmake "$name" "$IMAGE_TARGET" modules
 	# Linkers do not know livepatch relocations; objtool makes them of a
 	# description, once: the module's own file stays as kbuild has made it. That
 	# objtool can only do for x86 in 7.3.
 	local ko=samples/livepatch/rust_livepatch_unexported
 	[ "$arch" != x86_64 ] || [ ! -e "$out/$ko.ko" ] || {
-		cp "$out/$ko.ko" "$out/$ko.linked.ko" &&
-			enter "/klp/build/$name/tools/objtool/objtool" klp post-link "/klp/build/$name/$ko.linked.ko"
+		cp "$out/$ko.ko" "$out/$ko.linked.ko"
+		enter "/klp/build/$name/tools/objtool/objtool" klp post-link "/klp/build/$name/$ko.linked.ko"
 	}
 }
 
@@ -78,24 +80,24 @@ user_program() { # SOURCE PROGRAM OPTIONS...
 
 # The selftests and their modules, out of tree: what upstream has, and ours.
 build_tests() {
-	local d
+	local d c
 	mkdir -p "$out/selftests"
 	for d in livepatch livepatch_rust; do
 		[ -d "$TREE/tools/testing/selftests/$d" ] || continue
-		enter rsync -a --checksum "$tree/tools/testing/selftests/$d/" "/klp/build/$name/selftests/$d/" || return 1
+		enter rsync -a --checksum "$tree/tools/testing/selftests/$d/" "/klp/build/$name/selftests/$d/"
 		if [ -d "$out/selftests/$d/test_modules" ]; then
-			kmake "$name" M="/klp/build/$name/selftests/$d/test_modules" modules || return 1
+			kmake "$name" M="/obj/selftests/$d/test_modules" modules
 		fi
 		for c in "$out/selftests/$d/"*.c; do
 			[ -e "$c" ] || continue
 			c=/klp/${c#"$KLP_CACHE/"}
 			# Static, as the guest's C library may be another than the compiler's.
-			user_program "$c" "${c%.c}" || return 1
+			user_program "$c" "${c%.c}"
 		done
 		for c in "$out/selftests/$d/"*32.S; do
 			[ "$arch" = x86_64 ] && [ -e "$c" ] || continue
 			c=/klp/${c#"$KLP_CACHE/"}
-			enter clang-$LLVM_VERSION -m32 -nostdlib -static -o "${c%.S}" "$c" || return 1
+			enter clang-"$LLVM_VERSION" -m32 -nostdlib -static -o "${c%.S}" "$c"
 		done
 	done
 }
@@ -104,33 +106,65 @@ build_tests() {
 build_bench() {
 	local bench=$out/bench from=/clone/tools/testing/livepatch/bench
 	mkdir -p "$bench/new" "$bench/root"
-	enter python3 "$from/gen.py" "/klp/build/$name/bench/new" || return 1
-	cp "$KLP_TOOLS"/bench/*.[ch] "$bench/new/" || return 1
-	enter rsync -a --checksum "/klp/build/$name/bench/new/" "/klp/build/$name/bench/modules/" || return 1
+	enter python3 "$from/gen.py" "/klp/build/$name/bench/new"
+	cp "$KLP_TOOLS"/bench/*.[ch] "$bench/new/"
+	enter rsync -a --checksum "/klp/build/$name/bench/new/" "/klp/build/$name/bench/modules/"
 	rm -f "$bench/modules/init.c"
-	kmake "$name" M="/klp/build/$name/bench/modules" modules || return 1
-	cp "$bench"/modules/*.ko "$bench/root/" || return 1
-	user_program "$from/init.c" "/klp/build/$name/bench/root/init" -Werror || return 1
+	kmake "$name" M=/obj/bench/modules modules
+	cp "$bench"/modules/*.ko "$bench/root/"
+	user_program "$from/init.c" "/klp/build/$name/bench/root/init" -Werror
 	# Nothing of the day of the build: a guest does the same again.
 	enter sh -c "cd /klp/build/$name/bench/root && llvm-strip-$LLVM_VERSION --strip-debug *.ko && llvm-strip-$LLVM_VERSION init &&
 		find . -exec touch -h -d @0 {} + && find . | LC_ALL=C sort |
-		cpio -o -H newc --reproducible --quiet >../initramfs" || return 1
+		cpio -o -H newc --reproducible --quiet >../initramfs"
 	enter sh -c "cd /klp/build/$name && llvm-size-$LLVM_VERSION -t \$(llvm-ar-$LLVM_VERSION t kernel/livepatch/built-in.a) >bench/size"
 }
 
-need_root
-"$KLP_TOOLS/tree.sh"
-build_all() {
-	step "Configuring $name" configure || die "the kernel cannot be configured" "look at the lines above"
-	if [ $# != 0 ]; then
-		step "Building $* of $name" kmake "$name" "$@" || die "$* of $name cannot be built" "look at the lines above"
-		return
-	fi
-	step "Building $name" build || die "the kernel does not build" "look at the lines above"
-	if [ -n "${KLP_BENCH:-}" ]; then
-		step "Building the benchmark for $name" build_bench || die "the benchmark does not build" "look at the lines above"
-		return 0
-	fi
-	step "Building the tests' modules for $name" build_tests || die "the test modules do not build" "look at the lines above"
+# compile TEXT ADVICE COMMAND...: a step that compiles. Warnings about our files are
+# shown, each time until they are gone: the files are compiled again. With KLP_STRICT
+# they are errors.
+compile() {
+	local found f text=$1 advice=$2; shift 2
+	attempt "$text" "$@"
+	found=$(our_warnings "$KLP_CACHE/log/$(log_name "$text")")
+	while IFS= read -r f; do touch -c "$TREE/$f"; done < <(sed -n 's/^file: //p' <<<"$found" | sort -u)
+	[ "$status" = 0 ] || die "$text: failed" "$advice"
+	[ -n "$found" ] || return 0
+	warned=y
+	grep -v '^file: ' <<<"$found" | head -n 60 | sed 's/^/    /'
+	[ -z "${KLP_STRICT:-}" ] || die "$text: warnings about our files" "see above"
 }
-with_lock "build-$name" build_all "$@"
+
+build_all() {
+	local key warned='' stamp
+	! is_built "$name" "$goal" || return 0
+	begin_build "$name"
+	key=$(build_key)
+	for stamp in "$out"/.klp-built-*; do
+		[ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$key" ] || rm -f "$stamp"
+	done
+	rm -f "$out/.klp-built-$goal"
+	step "Configuring $name" "look at the lines above" configure
+	if [ $# != 0 ]; then
+		compile "Building $* of $name" "look at the lines above" kmake "$name" "$@"
+	else
+		rm -f "$out/.klp-seed"
+		compile "Building $name" "look at the lines above" build
+		: >"$out/.klp-seed"
+		if [ "$goal" = bench ]; then
+			compile "Building the benchmark for $name" "look at the lines above" build_bench
+		else
+			compile "Building the tests' modules for $name" "look at the lines above" build_tests
+		fi
+	fi
+	[ -n "$warned" ] || echo "$key" >"$out/.klp-built-$goal"
+}
+
+main() {
+	need_root
+	mkdir -p "$KLP_CACHE/build"
+	hold_tree
+	! is_built "$name" "$goal" || exit 0
+	with_lock "build-$name" build_all "$@"
+}
+main "$@"

@@ -17,22 +17,22 @@ KLP_GOAL="check-patch MOD=$MOD${VMLINUX:+ VMLINUX=\"$VMLINUX\"}${TARGETS:+ TARGE
 script() { "$KLP_TOOLS/$1" "${@:2}" || exit 2; }
 
 build_tool() {
-	check_patch_cargo build || return 1
-	cp "$KLP_CACHE/check-patch/target/"*/debug/klp-check-patch "$tool.new" || return 1
+	check_patch_cargo build
+	cp "$KLP_CACHE/check-patch/target/"*/debug/klp-check-patch "$tool.new"
 	mv "$tool.new" "$tool"
 }
 
 make_tool() {
 	[ ! -x "$tool" ] || return 0
 	mkdir -p "$KLP_CACHE/check-patch"
-	step "Building check-patch" build_tool || die "check-patch cannot be built" "check the network, then run the same command again"
+	step "Building check-patch" "check the network, then run the same command again" build_tool
 }
 
 tool=$(check_patch_tool)
 if [ ! -x "$tool" ]; then
 	need_root
 	script setup.sh
-	with_lock check-patch make_tool || exit 2
+	with_lock check-patch make_tool
 fi
 
 if [ -n "${VMLINUX:-}" ]; then
@@ -50,7 +50,7 @@ CONFIG=default
 check_options
 need_root
 script setup.sh
-script tree.sh
+hold_tree
 kernel=$(build_name "$ARCH" "$CORE" default)
 debug=$(build_name "$ARCH" "$CORE" debuginfo)
 out=$KLP_CACHE/build/$debug
@@ -73,14 +73,14 @@ source_of() {
 build_out_of_tree() { # FOLDER OBJECT...
 	local folder=$1; shift
 	mkdir -p "$out/$folder"
-	enter rsync -a --checksum "/klp/$(basename "$TREE")/$folder/" "/klp/build/$debug/$folder/" || return 1
-	kmake "$debug" M="/klp/build/$debug/$folder" "$@"
+	enter rsync -a --checksum "/klp/$(basename "$TREE")/$folder/" "/klp/build/$debug/$folder/"
+	kmake "$debug" M="/obj/$folder" "$@"
 }
 
 build_object() { # FOLDER NAME
 	case $1 in
 	samples/*) script build.sh "$ARCH" "$CORE" debuginfo "$1/$2.o";;
-	*) step "Building $2.o of $debug" build_out_of_tree "$1" "$2.o" || die "$2.o cannot be built" "look at the lines above";;
+	*) step "Building $2.o of $debug" "look at the lines above" with_lock "build-$debug" build_out_of_tree "$1" "$2.o";;
 	esac
 }
 

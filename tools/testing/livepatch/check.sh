@@ -1,74 +1,80 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Format, lints, documentation, and what the hot paths may call. Each check says
-# what it found in our files; what the base kernel has is not our business.
+# what it found in our files; what the base kernel has is not our business. A tool that
+# does not do its work has failed, whatever it has found. CHECKS="clippy hotpath" runs
+# some of them.
 . "$(dirname "$0")/lib.sh"
 
-CORE=rust CONFIG=${CONFIG:-default} ARCH=${ARCH:-x86_64}
-check_options
-need_root
-"$KLP_TOOLS/setup.sh"
-"$KLP_TOOLS/build.sh" "$ARCH" rust "$CONFIG"
-build=$(build_name "$ARCH" rust "$CONFIG")
-lint=$build-lint
-log=$KLP_CACHE/log
+CHECKS_ALL="format tool unsafe patches shell build clippy rustdoc hotpath gcc oldest"
+CORE=rust CONFIG=${CONFIG:-default} ARCH=${ARCH:-x86_64} CHECKS=${CHECKS:-$CHECKS_ALL}
 passed=0 failed=0
 
-# result NAME FINDINGS: one check.
-result() {
-	if [ -z "$2" ]; then
+# finding NAME COMMAND...: a check that prints what it finds, and nothing if all is well.
+finding() {
+	local name=$1 said; shift
+	try "$@" >"$KLP_CACHE/log/finding" 2>&1 </dev/null
+	said=$(cat "$KLP_CACHE/log/finding")
+	[ "$status" = 0 ] || [ -n "$said" ] || said="it has ended with status $status, and says nothing"
+	if [ -z "$said" ]; then
 		passed=$((passed + 1))
-		say "ok      $1"
+		say "ok      $name"
 	else
 		failed=$((failed + 1))
-		say "not ok  $1"
-		printf '%s\n' "$2" | head -n 60 | sed 's/^/    /'
+		say "not ok  $name"
+		printf '%s\n' "$said" | head -n 60 | sed 's/^/    /'
 	fi
 }
+
+# built NAME TEXT COMMAND...: a check that compiles our files, and looks at what the
+# compiler says of them.
+built() {
+	local name=$1 text=$2; shift 2
+	attempt "$text" "$@"
+	if [ "$status" != 0 ]; then
+		failed=$((failed + 1))
+		say "not ok  $name: it does not build"
+	else
+		finding "$name" said_of_ours "$KLP_CACHE/log/$(log_name "$text")"
+	fi
+}
+said_of_ours() { our_warnings "$1" | { grep -v '^file: ' || :; }; }
 
 rust_files() { overlay_files | grep '\.rs$'; }
 
 check_format() {
+	local files
 	# Modules are found from their crate's root; each of the others is one by itself.
-	enter sh -c "cd /clone && rustfmt --check --edition 2021 --config-path /klp/$(basename "$TREE")/.rustfmt.toml $(
-		rust_files | grep -E '^kernel/livepatch/livepatch.rs$|^(rust|samples)/' | tr '\n' ' ')" 2>&1
+	files=$(rust_files | grep -E '^kernel/livepatch/livepatch.rs$|^(rust|samples)/' | tr '\n' ' ')
+	enter sh -c "cd /clone && rustfmt --check --edition 2021 --config-path /klp/${TREE##*/}/.rustfmt.toml $files"
 }
 
-# ours LOG: the warnings and errors of a Rust tool that point at our files.
-ours() {
-	awk -v files="$(rust_files | tr '\n' ' ')" '
-		BEGIN { n = split(files, list, " ") }
-		/^(warning|error)/ { text = $0; keep = 0; next }
-		/^ *--> / {
-			for (i = 1; i <= n; i++) if (index($2, "/" list[i] ":") || index($2, list[i] ":") == 1) keep = 1
-			if (keep) print text; text = ""
-		}
-		keep { print }
-		/^$/ { keep = 0 }
-	' "$1"
-}
-
+# In the copy of a build, of which only Rust is compiled again.
 lint_config() {
-	mkdir -p "$KLP_CACHE/build/$lint"
+	begin_build "$lint"
 	cmp -s "$KLP_CACHE/build/$build/.config" "$KLP_CACHE/build/$lint/.config" ||
 		cp "$KLP_CACHE/build/$build/.config" "$KLP_CACHE/build/$lint/.config"
 }
 
+samples_o() { (cd "$KLP_REPO" && printf '%s\n' samples/livepatch/*.rs | sed 's/rs$/o/'); }
+
 run_clippy() {
+	lint_config
 	# What clippy has to say is said once, when the file is compiled.
 	rm -f "$KLP_CACHE/build/$lint/rust/"{kernel,libmacros}.* "$KLP_CACHE/build/$lint/kernel/livepatch/"*.o \
 		"$KLP_CACHE/build/$lint/samples/livepatch/"*.o
-	lint_config
+	kmake "$lint" CLIPPY=1 prepare
 	# shellcheck disable=SC2046
-	kmake "$lint" CLIPPY=1 prepare && kmake "$lint" CLIPPY=1 kernel/livepatch/ $(
-		cd "$KLP_REPO" && printf '%s\n' samples/livepatch/*.rs | sed 's/rs$/o/')
+	kmake "$lint" CLIPPY=1 kernel/livepatch/ $(samples_o)
+	test -e "$KLP_CACHE/build/$lint/kernel/livepatch/livepatch.o"
 }
 
 run_rustdoc() { lint_config && kmake "$lint" rustdoc; }
 
 check_unsafe() {
 	# clippy sees what is compiled; this sees the rest, too.
-	(cd "$KLP_REPO" && rust_files | while IFS= read -r f; do
+	cd "$KLP_REPO"
+	rust_files | while IFS= read -r f; do
 		awk -v f="$f" '
 			/SAFETY:|# Safety/ { said = NR }
 			/^[[:space:]]*\/\// { if (said && NR - said <= 14) said = NR; next }
@@ -76,7 +82,7 @@ check_unsafe() {
 				if (!said || NR - said > 6) print f ":" NR ": unsafe without SAFETY: " $0
 			}
 		' "$f"
-	done)
+	done
 }
 
 check_patch_files() {
@@ -99,38 +105,79 @@ check_patch_files() {
 		include/linux/*) mode="$mode,ARCH_INCLUDE_LINUX,INCLUDE_LINUX";;
 		*.sh) mode="-f --ignore $ignore,LONG_LINE,LONG_LINE_COMMENT";;
 		esac
-		echo "./scripts/checkpatch.pl --strict --terse --no-summary $mode /clone/$f"
-	done | enter sh -c "cd /klp/$(basename "$TREE") && sh 2>&1 | sed 's,^/clone/,,'"
+		# It ends with 1 when it has found something.
+		echo "./scripts/checkpatch.pl --strict --terse --no-summary $mode /clone/$f || [ \$? = 1 ] || echo '$f: checkpatch does not work'"
+	done >"$KLP_CACHE/log/checkpatch.sh"
+	enter sh -c "cd /klp/${TREE##*/} && sh /klp/log/checkpatch.sh 2>&1 | sed 's,^/clone/,,'"
 }
 
+# What is not asked for: functions have optional arguments (SC2119, SC2120), and are
+# called by their names (SC2317); text in single quotes is for another shell (SC2016);
+# what is sourced sets variables for those who source it (SC2034); A && B || C is
+# written where B cannot fail (SC2015); names have no spaces (SC2012, SC2013).
 check_shell() {
-	local f
-	for f in "$KLP_TOOLS"/*.sh "$KLP_REPO"/tools/testing/selftests/livepatch_rust/*.sh "$KLP_REPO/.ci/run"; do
-		bash -n "$f" 2>&1 || :
-	done
+	enter sh -c 'cd /clone && shellcheck -x -P SCRIPTDIR -S style -f gcc \
+		-e SC2119,SC2120,SC2317,SC2016,SC2034,SC2015,SC2012,SC2013 \
+		tools/testing/livepatch/*.sh tools/testing/selftests/livepatch_rust/*.sh .ci/run'
 }
 
 # The tool of `make check-patch` is no part of a kernel tree, and has cargo for this.
-check_patch_lint() {
-	local said
-	said=$(enter sh -c "cd /clone/$CHECK_PATCH && rustfmt --check --edition 2021 \
-		--config-path /klp/$(basename "$TREE")/.rustfmt.toml src/main.rs tests/end_to_end.rs" 2>&1) || printf '%s\n' "$said"
-	said=$(check_patch_cargo clippy --quiet --all-targets -- -D warnings 2>&1) || printf '%s\n' "$said"
+check_tool() {
+	enter sh -c "cd /clone/$CHECK_PATCH && rustfmt --check --edition 2021 \
+		--config-path /klp/${TREE##*/}/.rustfmt.toml src/main.rs tests/end_to_end.rs"
+	check_patch_cargo clippy --quiet --all-targets -- -D warnings
 }
 
-result "rustfmt" "$(check_format)"
-result "rustfmt and clippy of check-patch" "$(check_patch_lint)"
-result "unsafe with its SAFETY" "$(check_unsafe)"
-result "checkpatch --strict" "$(check_patch_files)"
-result "shell syntax" "$(check_shell)"
-step "clippy" run_clippy || result "clippy builds" "see above"
-result "clippy" "$(ours "$log/clippy.log")"
-step "rustdoc" run_rustdoc || result "rustdoc builds" "see above"
-result "rustdoc" "$(ours "$log/rustdoc.log")"
-build_log=$log/Building-$build.log
-result "warnings of the build" "$(ours "$build_log"; overlay_files | sed 's,^,/,' | grep -Ff - <(grep ': warning: ' "$build_log") || :)"
-hot=$(enter python3 /clone/tools/testing/livepatch/hotpath.py "llvm-objdump-$LLVM_VERSION" "/klp/build/$build/vmlinux") &&
-	{ say "        $hot"; hot=; }
-result "hot paths" "$hot"
-say "$passed passed, $failed failed, 0 skipped"
-[ "$failed" = 0 ]
+check_hotpath() {
+	enter python3 /clone/tools/testing/livepatch/hotpath.py "llvm-objdump-$LLVM_VERSION" \
+		"/klp/build/$build/vmlinux" >"$KLP_CACHE/log/hotpath.log" 2>&1 || { cat "$KLP_CACHE/log/hotpath.log"; return 1; }
+	grep -q '^[1-9][0-9]* functions on the hot paths' "$KLP_CACHE/log/hotpath.log"
+}
+
+# Our files by another compiler.
+run_toolchain() { # TOOLCHAIN
+	# shellcheck disable=SC2046
+	KLP_STRICT=y TOOLCHAIN=$1 "$KLP_TOOLS/build.sh" "$ARCH" rust default prepare kernel/livepatch/ $(samples_o)
+}
+
+main() {
+	local check
+	for check in $CHECKS; do
+		case " $CHECKS_ALL " in
+		*" $check "*) ;;
+		*) die "CHECKS has the unknown $check" "use some of: $CHECKS_ALL";;
+		esac
+	done
+	check_options
+	need_root
+	"$KLP_TOOLS/setup.sh"
+	hold_tree
+	mkdir -p "$KLP_CACHE/log"
+	build=$(build_name "$ARCH" rust "$CONFIG")
+	lint=$build-lint
+	# Warnings about our files are errors, whenever they were compiled.
+	attempt "The build" env KLP_STRICT=y "$KLP_TOOLS/build.sh" "$ARCH" rust "$CONFIG"
+	[ "$status" = 0 ] || die "there is no build to look at" "see above"
+	for check in $CHECKS; do
+		case $check in
+		format) finding "rustfmt" check_format;;
+		tool) finding "rustfmt and clippy of check-patch" check_tool;;
+		unsafe) finding "unsafe with its SAFETY" check_unsafe;;
+		patches) finding "checkpatch --strict" check_patch_files;;
+		shell) finding "shellcheck" check_shell;;
+		build) finding "no warnings of clang, rustc and objtool" is_built "$build" tests;;
+		clippy) built "clippy" "clippy" with_lock "build-$lint" run_clippy;;
+		rustdoc) built "rustdoc" "rustdoc" with_lock "build-$lint" run_rustdoc;;
+		hotpath)
+			finding "hot paths" check_hotpath
+			say "        $(tail -n 1 "$KLP_CACHE/log/hotpath.log")";;
+		gcc) built "GCC" "Our files with GCC" run_toolchain gcc;;
+		oldest)
+			TOOLCHAIN=oldest "$KLP_TOOLS/setup.sh"
+			built "rustc $RUST_OLDEST" "Our files with rustc $RUST_OLDEST" run_toolchain oldest;;
+		esac
+	done
+	say "$passed passed, $failed failed, 0 skipped"
+	[ "$failed" = 0 ]
+}
+main "$@"

@@ -1,12 +1,24 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Remove the builds, or with "all" everything that was made.
+# Remove the builds, or with "all" everything that was made. Only a cache that is
+# marked as ours is touched, and only when nothing is at work in it.
 . "$(dirname "$0")/lib.sh"
 
 rm -rf "$KLP_REPO/build"
-cd "$KLP_CACHE" 2>/dev/null || exit 0
-rm -rf build run soak run-*.log check-patch tree-* log kvm-*
+[ -e "$KLP_CACHE" ] || exit 0
+[ -e "$KLP_CACHE/$CACHE_MARK" ] ||
+	die "$KLP_CACHE is no cache of ours: it has no $CACHE_MARK; nothing is removed" "remove it by hand, if you are sure"
+cd "$KLP_CACHE"
+for file in lock/*; do
+	[ -e "$file" ] || continue
+	exec 5>>"$file"
+	flock -n 5 || die "another run holds $KLP_CACHE/$file; nothing is removed" "wait for it, then run the same command again"
+done
+if findmnt -rno TARGET | grep -qF "$KLP_CACHE/"; then
+	die "something is mounted below $KLP_CACHE; nothing is removed" "type: findmnt | grep $KLP_CACHE"
+fi
 if [ "${1:-}" = all ]; then
-	# Only what the scripts make: the folder is the user's.
-	rm -rf root-* base-* cargo ccache ./*.lock
+	rm -rf --one-file-system "$KLP_CACHE"
+else
+	rm -rf --one-file-system build run soak run-*.log check-patch tree-* log kvm-*
 fi

@@ -8,8 +8,7 @@ CORE=${CORE:-rust} CONFIG=${CONFIG:-default} ARCH=${ARCH:-x86_64}
 check_options
 need_root
 "$KLP_TOOLS/setup.sh"
-"$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
-build=$(build_name "$ARCH" "$CORE" "$CONFIG")
+hold_build "$ARCH" "$CORE" "$CONFIG"
 
 mkdir -p "$KLP_CACHE/run/$build"
 cp "$KLP_TOOLS/demo-guest.sh" "$KLP_CACHE/run/$build/demo-guest.sh"

@@ -2,6 +2,8 @@
 # Sourced by the scripts beside it: messages, the cache, entering the toolchain root.
 # shellcheck shell=bash
 set -euo pipefail
+# What a command substitution runs ends at the first failure, too.
+shopt -s inherit_errexit
 
 KLP_TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 KLP_REPO=$(cd "$KLP_TOOLS/../../.." && pwd)
@@ -14,34 +16,77 @@ note() { printf 'note: %s\n' "$*" >&2; }
 # die WHAT [DO]: one plain line, and what to type.
 die()  { printf 'error: %s%s\n' "$1" "${2:+; $2}" >&2; exit 1; }
 
-# step TEXT COMMAND...: run a long command into a log, with its time; show the
-# end of the log if it fails.
-step() {
-	local text=$1 log start rc=0; shift
+# need_errexit: die where set -e has no effect, as in all that bash tests (||, &&, if,
+# while, !) and in what is called from there: a step would go on after a command of it
+# that fails, and end well.
+need_errexit() {
+	local ignored
+	ignored=$(set -e; trap 'exit 0' EXIT; false; echo ignored)
+	[ -z "$ignored" ] || { printf 'error: %s is called where bash ignores set -e\n' "${FUNCNAME[1]}" >&2; exit 70; }
+}
+
+# try COMMAND...: run it in a subshell, up to the first command of it that fails. Its
+# status is in $status then.
+try() {
+	need_errexit
+	set +e
+	( set -e; "$@" )
+	status=$?
+	set -e
+}
+
+log_name() { printf '%s.log' "$(printf '%s' "$1" | tr -c 'A-Za-z0-9._' '-' | cut -c1-60)"; }
+
+# attempt TEXT COMMAND...: try a long command, with a log, its time, and the end of the
+# log if it fails. Its status is in $status.
+attempt() {
+	local text=$1 log start; shift
+	need_errexit
 	mkdir -p "$KLP_CACHE/log"
-	log=$KLP_CACHE/log/$(printf '%s' "$text" | tr -c 'A-Za-z0-9._\n' '-' | cut -c1-60).log
+	log=$KLP_CACHE/log/$(log_name "$text")
 	start=$SECONDS
 	printf '%-58s ' "$text ..."
-	( set -euo pipefail; "$@" ) >"$log" 2>&1 </dev/null || rc=$?
-	if [ "$rc" = 0 ]; then
+	try "$@" >"$log" 2>&1 </dev/null
+	if [ "$status" = 0 ]; then
 		printf 'ok (%d s)\n' $((SECONDS - start))
 		return 0
 	fi
 	printf 'FAILED (%d s)\n' $((SECONDS - start))
 	tail -n "${KLP_LOG_LINES:-40}" "$log" | sed 's/^/    /'
 	say "    the whole log: $log"
-	return "$rc"
+}
+
+# step TEXT ADVICE COMMAND...: attempt a command without which nothing can go on.
+step() {
+	local text=$1 advice=$2; shift 2
+	attempt "$text" "$@"
+	[ "$status" = 0 ] || die "$text: failed" "$advice"
+}
+
+# What a cache of ours has in it. A folder without it is the user's: nothing is written
+# to it, and nothing removed.
+CACHE_MARK=.klp-rust-cache
+
+# need_cache: have a folder for what is made, marked as ours.
+need_cache() {
+	[ ! -e "$KLP_CACHE/$CACHE_MARK" ] || return 0
+	if [ -d "$KLP_CACHE" ] && [ -n "$(ls -A "$KLP_CACHE")" ]; then
+		die "the folder $KLP_CACHE has something in it, and is no cache of ours" "set KLP_CACHE=<a new folder>"
+	fi
+	mkdir -p "$KLP_CACHE" 2>/dev/null || die "cannot make the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
+	echo "What the scripts of the livepatch core in Rust have made. make distclean removes all of this folder." \
+		>"$KLP_CACHE/$CACHE_MARK" 2>/dev/null || die "cannot write to the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
 }
 
 need_root() {
 	[ "$(id -u)" = 0 ] || die "this needs root, for a mount name space and chroot" "type: sudo make ${KLP_GOAL:-demo}"
-	mkdir -p "$KLP_CACHE" 2>/dev/null || die "cannot make the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
+	need_cache
 }
 
 # need_disk GB: refuse early rather than leave half a tree.
 need_disk() {
 	local free
-	mkdir -p "$KLP_CACHE" || die "cannot make the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
+	[ -z "${KLP_ANY_DISK:-}" ] || return 0
 	free=$(df -Pk "$KLP_CACHE" | awk 'NR==2 {print int($4/1048576)}')
 	[ "$free" -ge "$1" ] || die "$KLP_CACHE has $free GB free, $1 GB are needed" "free some, or set KLP_CACHE=<folder on a larger disk>"
 }
@@ -50,22 +95,32 @@ need_tool() {
 	command -v "$1" >/dev/null || die "$1 is missing" "type: apt-get install $2"
 }
 
-# with_lock NAME COMMAND...: one at a time for all clones that share the cache.
+# lock NAME FD [-s]: take a lock of all clones that share the cache, for good or (-s)
+# with others who only read. It is given back when the file descriptor is closed.
+lock() {
+	local file=$KLP_CACHE/lock/$1
+	mkdir -p "$KLP_CACHE/lock"
+	eval "exec $2>>\"\$file\""
+	flock -n ${3:+"$3"} "$2" || {
+		note "waiting for another run that holds $file"
+		flock ${3:+"$3"} "$2"
+	}
+}
+
+# with_lock NAME COMMAND...: one at a time.
 with_lock() {
-	local lock=$KLP_CACHE/$1.lock; shift
-	mkdir -p "$KLP_CACHE"
-	(
-		flock -n 9 || { note "waiting for another run that holds $lock"; flock 9; }
-		"$@"
-	) 9>"$lock"
+	need_errexit
+	( lock "$1" 9; shift; "$@" )
 }
 
 # The toolchain root is keyed by what goes into it.
-root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d' | sha256sum | cut -c1-12; }
+root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
-# clone /clone, so that nothing built depends on where a user keeps either.
+# clone /clone, so that nothing built depends on where a user keeps either. A folder
+# that OBJ names is /obj: all builds have this one name, so that one can begin as a
+# copy of another.
 enter() { enter_root "$ROOT" "$@"; }
 enter_root() {
 	local root=$1; shift
@@ -75,8 +130,8 @@ enter_root() {
 		*_proxy|*_PROXY|CARGO_*|PIP_*|KLP_JOBS|TERM) pass+=("$v=${!v}");;
 		esac
 	done
-	mkdir -p "$root/klp" "$root/clone"
-	KLP_CACHE=$KLP_CACHE KLP_REPO=$KLP_REPO unshare --mount --propagation private bash -c '
+	mkdir -p "$root/klp" "$root/clone" "$root/obj"
+	KLP_CACHE=$KLP_CACHE KLP_REPO=$KLP_REPO OBJ=${OBJ:-} unshare --mount --propagation private bash -c '
 		set -e
 		root=$1; shift
 		for d in dev sys; do mount --rbind /$d "$root/$d"; done
@@ -84,6 +139,7 @@ enter_root() {
 		[ -d "$root/dev/shm" ] && mount -t tmpfs tmpfs "$root/dev/shm" 2>/dev/null || :
 		mount --bind "$KLP_CACHE" "$root/klp"
 		mount --bind "$KLP_REPO" "$root/clone"
+		[ -z "$OBJ" ] || mount --bind "$OBJ" "$root/obj"
 		exec chroot "$root" env -i HOME=/root LANG=C.UTF-8 \
 			CCACHE_DIR=/klp/ccache CCACHE_MAXSIZE=4G PATH=/opt/klp/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 	' enter "$root" "${pass[@]}" "$@"
@@ -96,6 +152,14 @@ else
 	BASE=$KLP_CACHE/base-$KERNEL_SERIES
 fi
 TREE=$KLP_CACHE/tree${BASE#"$KLP_CACHE/base"}
+
+# kernel_version TREE: as 7.3.4. Not by its own make, which a build may be using.
+kernel_version() {
+	awk -F' *= *' '
+		/^(VERSION|PATCHLEVEL|SUBLEVEL) =/ { v = v (v == "" ? "" : ".") $2 }
+		END { print v }
+	' "$1/Makefile"
+}
 
 # The folders of the repository that mirror those of a kernel tree.
 KLP_OVERLAY="arch include kernel rust samples Documentation tools/testing/selftests"
@@ -110,8 +174,8 @@ arch_set() { # ARCH
 	ppc64le) KERNEL_ARCH=powerpc TRIPLET=powerpc64le-linux-gnu DEBIAN_ARCH=ppc64el IMAGE=vmlinux IMAGE_TARGET=vmlinux
 		QEMU="qemu-system-ppc64 -M pseries,cap-cfpc=broken,cap-sbbc=broken,cap-ibs=broken,cap-ccf-assist=off" VIRTIO_BUS=pci CONSOLE=hvc0;;
 	# Compiled only.
-	arm64)     KERNEL_ARCH=arm64 TRIPLET=aarch64-linux-gnu DEBIAN_ARCH=arm64 IMAGE= IMAGE_TARGET=;;
-	loongarch) KERNEL_ARCH=loongarch TRIPLET=loongarch64-linux-gnu DEBIAN_ARCH=loong64 IMAGE= IMAGE_TARGET=;;
+	arm64)     KERNEL_ARCH=arm64 TRIPLET=aarch64-linux-gnu DEBIAN_ARCH=arm64 IMAGE='' IMAGE_TARGET='';;
+	loongarch) KERNEL_ARCH=loongarch TRIPLET=loongarch64-linux-gnu DEBIAN_ARCH=loong64 IMAGE='' IMAGE_TARGET='';;
 	*) die "ARCH=$1 is unknown" "use ARCH=x86_64, s390x or ppc64le";;
 	esac
 }
@@ -143,7 +207,7 @@ overlay_into() {
 	overlay_files | while IFS= read -r f; do
 		mkdir -p "$to/$(dirname "$f")"
 		cp "$KLP_REPO/$f" "$to/$f"
-	done
+	done || return 1
 	for p in $(patch_names); do
 		sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$KLP_REPO/patches/$p"
 	done | sort -u | while IFS= read -r f; do
@@ -154,16 +218,56 @@ overlay_into() {
 	done
 	need_tool patch patch
 	for p in $(patch_names); do
-		patch -d "$to" -p1 -F0 -s -f --no-backup-if-mismatch <"$KLP_REPO/patches/$p" >"$to/.patch.log" 2>&1 || {
-			sed 's/^/    /' "$to/.patch.log" >&2
-			note "patches/$p does not fit the base kernel"
-			return 1
-		}
+		apply_patch "$p" "$to" || return 1
 	done
-	rm -f "$to/.patch.log"
 }
 
+# apply_patch NAME TREE: as it is, or if the base kernel has moved on, with fuzz, which
+# is said.
+apply_patch() {
+	local name=$1 to=$2 said fuzz
+	for fuzz in 0 2; do
+		# A first try leaves everything as it was.
+		if ! said=$(patch -d "$to" -p1 -F$fuzz -f --dry-run <"$KLP_REPO/patches/$name" 2>&1); then continue; fi
+		patch -d "$to" -p1 -F$fuzz -s -f --no-backup-if-mismatch <"$KLP_REPO/patches/$name" >/dev/null 2>&1 || return 1
+		[ "$fuzz" = 0 ] || note "patches/$name fits the base kernel only with fuzz: $(grep -c fuzz <<<"$said") hunks"
+		return 0
+	done
+	printf '%s\n' "$said" | sed 's/^/    /' >&2
+	note "patches/$name does not fit the base kernel, which is $(kernel_version "$BASE"); $KERNEL_TESTED is what was tested: LINUX=<tree or tarball of it>"
+	return 1
+}
+
+# tree_key: what the tree of this clone has over the base kernel: all of it, and without
+# the documentation, of which nothing is built.
+tree_key() {
+	(
+		cd "$KLP_REPO"
+		echo "$BASE"
+		{ overlay_files; echo patches/series; patch_names | sed 's,^,patches/,'; } | LC_ALL=C sort | xargs -d '\n' sha256sum
+	) | {
+		sums=$(cat)
+		printf '%s ' "$(sha256sum <<<"$sums" | cut -c1-16)"
+		grep -v ' Documentation/' <<<"$sums" | sha256sum | cut -c1-16
+	}
+}
+
+# hold_tree: have the tree as this clone has it, and, as long as the caller runs, nobody
+# who changes it. Scripts that it calls take it as it is.
+hold_tree() {
+	[ -z "${KLP_TREE_HELD:-}" ] || return 0
+	while :; do
+		lock "${TREE##*/}" 8 -s
+		[ "$(cat "$TREE/.klp-key" 2>/dev/null)" != "$(tree_key)" ] || break
+		exec 8>&-
+		"$KLP_TOOLS/tree.sh"
+	done
+	export KLP_TREE_HELD=y
+}
+
+# What builds: llvm; gcc, for C; oldest, with the oldest rustc that the kernel takes.
 TOOLCHAIN=${TOOLCHAIN:-llvm}
+RUST_OLDEST_ROOT=$KLP_CACHE/rust-$RUST_OLDEST
 
 # build_name ARCH CORE CONFIG: the name of a build's folder in the cache.
 build_name() {
@@ -172,19 +276,125 @@ build_name() {
 	[ "$TREE" = "$KLP_CACHE/tree-$KERNEL_SERIES" ] || printf -- '-%s' "${TREE##*-}"
 }
 
+# build_key: what builds are made of. Those of one kernel have one key, whatever was
+# built of it; the base kernel and the toolchain root have keys of their own.
+build_key() {
+	{
+		if [ -n "${KLP_TREE_HELD:-}" ]; then cat "$TREE/.klp-key"; else tree_key; fi | cut -d' ' -f2
+		root_key
+		cat "$KLP_TOOLS"/config/*.config "$KLP_TOOLS"/build.sh "$KLP_TOOLS"/bench/*.[chp]*
+	} | sha256sum | cut -c1-16
+}
+
+# is_built NAME GOAL: whether this was built of what there is now.
+is_built() {
+	[ "$(cat "$KLP_CACHE/build/$1/.klp-built-$2" 2>/dev/null)" = "$(build_key)" ]
+}
+
+# begin_build NAME: a new build begins as a copy of the one that the tests of the core in
+# Rust run on, if there is one of the architecture and the toolchain: make then builds
+# what differs.
+begin_build() {
+	local name=$1 seed out=$KLP_CACHE/build/$1
+	[ ! -e "$out" ] || return 0
+	rm -rf "$out.part"
+	mkdir -p "$out.part"
+	seed=$(build_name "${name%%-*}" rust default)
+	if [ -e "$KLP_CACHE/build/$seed/.klp-seed" ]; then
+		need_disk 6
+		step "Copying $seed to $name" "free some space, then run the same command again" copy_build "$seed" "$name"
+	fi
+	mv "$out.part" "$out"
+}
+
+copy_build() { # SEED NAME
+	lock "build-$1" 6 -s
+	enter rsync -a --exclude=/bench --exclude=/selftests --exclude='/.klp-*' "/klp/build/$1/" "/klp/build/$2.part/"
+}
+
+# hold_build ARCH CORE CONFIG: build a kernel, or all that KLP_BENCH asks for, and keep
+# it as it is, whatever other clones build, as long as the caller runs. Its name is in
+# $build.
+hold_build() {
+	local goal=tests
+	[ -z "${KLP_BENCH:-}" ] || goal=bench
+	build=$(build_name "$@")
+	while :; do
+		"$KLP_TOOLS/build.sh" "$@"
+		lock "build-$build" 7 -s
+		! is_built "$build" "$goal" || return 0
+		exec 7>&-
+	done
+}
+
 # kmake NAME ARGUMENTS...: run make for a build, in the toolchain root.
 kmake() {
 	local name=$1 tools=(); shift
 	arch_set "${name%%-*}"
-	if [ "$TOOLCHAIN" = gcc ]; then
-		tools=(CC="ccache gcc")
-	else
-		tools=(LLVM=-"$LLVM_VERSION" CC="ccache clang-$LLVM_VERSION")
-	fi
-	enter make ARCH="$KERNEL_ARCH" -C "/klp/$(basename "$TREE")" O="/klp/build/$name" -j"${KLP_JOBS:-$(nproc)}" \
+	case $TOOLCHAIN in
+	gcc) tools=(CC="ccache gcc");;
+	*) tools=(LLVM=-"$LLVM_VERSION" CC="ccache clang-$LLVM_VERSION");;
+	esac
+	[ "$TOOLCHAIN" != oldest ] ||
+		tools+=(RUSTC="/klp/${RUST_OLDEST_ROOT##*/}/rustc" RUST_LIB_SRC="/klp/${RUST_OLDEST_ROOT##*/}/usr/src/rustc-$RUST_OLDEST/library")
+	OBJ=$KLP_CACHE/build/$name enter make ARCH="$KERNEL_ARCH" -C "/klp/$(basename "$TREE")" O=/obj -j"${KLP_JOBS:-$(nproc)}" \
 		"${tools[@]}" BINDGEN=/opt/klp/bin/bindgen LIBCLANG_PATH="/usr/lib/llvm-$LLVM_VERSION/lib" \
 		KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=klp KBUILD_BUILD_HOST=klp \
 		CCACHE_DIR=/klp/ccache "$@"
+}
+
+# What a guest runs: the kernel and its tests. A change of anything else, the
+# documentation for one, does not make a run begin again.
+GUEST_PATHS=(arch include kernel patches rust tools/testing/livepatch/config tools/testing/selftests)
+
+# contents: what is tested, with changes that are not committed.
+contents() {
+	local path
+	cd "$KLP_REPO" || return 1
+	git -c safe.directory='*' ls-files -z --cached --others --exclude-standard "${GUEST_PATHS[@]}" |
+		while IFS= read -rd '' path; do [ ! -e "$path" ] || sha256sum "$path"; done |
+		sha256sum | cut -c1-12
+}
+
+# commit: the newest one, and whether there are changes that are not committed.
+commit() {
+	git -c safe.directory='*' -C "$KLP_REPO" rev-parse --short=12 HEAD || return 1
+	[ -z "$(git -c safe.directory='*' -C "$KLP_REPO" status --porcelain)" ] || echo ' with changes'
+}
+
+# our_warnings LOG: the warnings and errors of compilers that point at our files, each
+# with a line "file: PATH" before it.
+our_warnings() {
+	overlay_files | awk '
+		NR == FNR { if ($0 ~ /\.(rs|c|h|S)$/) ours[$0]; next }
+		# path: what of a path is one in a kernel tree, if the file is ours.
+		function path(p) {
+			sub(/:.*/, "", p)
+			while (p != "") {
+				if (p in ours) return p
+				if (p ~ /^selftests\// && ("tools/testing/" p) in ours) return "tools/testing/" p
+				if (!sub(/^[^\/]*\//, "", p)) return ""
+			}
+			return ""
+		}
+		# object: the source of an object file, of which only the name may be known.
+		function object(p, file) {
+			sub(/\.o:$/, "", p)
+			for (file in ours) if (file ~ ("(^|/)" p "\\.(c|rs|S)$")) return file
+			return ""
+		}
+		/: warning: objtool: / { file = object($1); if (file != "") { print "file: " file; print } next }
+		/^(warning|error)/ { text = $0; keep = 0; next }
+		/^ *--> / {
+			file = path($2)
+			keep = file != ""
+			if (keep) { print "file: " file; if (text != "") print text }
+			text = ""
+		}
+		/: (warning|error): / { file = path($1); if (file != "") { print "file: " file; print } next }
+		keep { print }
+		/^$/ { keep = 0 }
+	' - "$1"
 }
 
 # The tool of `make check-patch`, a crate of its own. What cargo fetches and
@@ -232,7 +442,7 @@ check_options() {
 	esac
 	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
 	case ${CONFIG:-default} in default|debug|kasan|rt|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, CONFIG=debug, CONFIG=kasan or CONFIG=rt";; esac
-	case $TOOLCHAIN in llvm|gcc) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm or TOOLCHAIN=gcc";; esac
+	case $TOOLCHAIN in llvm|gcc|oldest) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm, gcc or oldest";; esac
 	if is_foreign "${ARCH:-x86_64}"; then
 		[ "$TOOLCHAIN" = llvm ] || die "TOOLCHAIN=$TOOLCHAIN is for x86_64" "use TOOLCHAIN=llvm, which builds for all architectures"
 		case ${CONFIG:-default} in default|bench) ;; *) die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default";; esac

@@ -70,15 +70,15 @@ for part in "${parts[@]}"; do
 	done
 	for p in $patches; do
 		# shellcheck disable=SC2086
-		for p in "$KLP_REPO"/patches/$p; do
-			for f in $(sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$p"); do
+		for file in "$KLP_REPO"/patches/$p; do
+			for f in $(sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$file"); do
 				printf '%s\n' "$f" >>"$covered"
 				[ ! -e "$work/next/$f" ] || continue
 				mkdir -p "$work/old/$(dirname "$f")" "$work/next/$(dirname "$f")"
 				cp "$BASE/$f" "$work/old/$f"
 				cp "$BASE/$f" "$work/next/$f"
 			done
-			patch -d "$work/next" -p1 -F0 -s -f --no-backup-if-mismatch <"$p" || die "$p does not fit after the parts before it" "change the order of parts in $0"
+			patch -d "$work/next" -p1 -F0 -s -f --no-backup-if-mismatch <"$file" || die "$file does not fit after the parts before it" "change the order of parts in $0"
 		done
 	done
 	name=$(printf '%04d-%s' "$n" "$(printf '%s' "$subject" | tr -cs 'A-Za-z0-9' '-' | cut -c1-52)")
@@ -105,7 +105,7 @@ missing=$( { overlay_files; cd "$work/new" && find . -type f -printf '%P\n'; } |
 [ -z "$missing" ] || die "no part of the series has: $missing" "add them to parts in $0"
 # Whoever gets them types git am; see that it works.
 need_tool git git
-try() {
+take_series() {
 	mkdir "$work/try" && cd "$work/try" && git init -q . || return 1
 	sed -n 's,^+++ b/,,p' "$out"/*.patch | sort -u | while IFS= read -r f; do
 		[ ! -e "$BASE/$f" ] || { mkdir -p "$(dirname "$f")" && cp "$BASE/$f" "$f"; }
@@ -114,6 +114,6 @@ try() {
 	git add -A && git "${as[@]}" commit -qm base && git "${as[@]}" am -q "$out"/*.patch || return 1
 	rm -rf .git && diff -r . "$work/new"
 }
-(try) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "look at the lines above"; }
+(take_series) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "look at the lines above"; }
 say "$n patches in build/series, which git am takes:"
 ls "$out"

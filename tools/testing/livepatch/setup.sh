@@ -1,12 +1,32 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Make what the builds and guests need, each step cached under KLP_CACHE and
-# restartable: a step works in NAME.part and is renamed when it is whole.
+# Make what the builds and guests need, below KLP_CACHE. What is made is checked before
+# it is marked as done, and has its name only then: a step that fails, or is killed,
+# leaves nothing that a later run takes for whole. The same command does it again.
+#
+# For mirrors and tests: KLP_MIRROR is a Debian mirror (its security archive beside
+# it, with "-security" at the end), instead of the one in the machine's apt
+# configuration; KLP_KEYRING a keyring, instead of the machine's; KLP_ANY_DISK=y does
+# not ask how much space there is.
 . "$(dirname "$0")/lib.sh"
 
+again="check the network, then run the same command again; what is done is kept"
+
 mirror() { # LABEL: the machine's own mirror of that archive
+	if [ -n "${KLP_MIRROR:-}" ]; then
+		case $1 in Debian-Security) echo "$KLP_MIRROR-security";; *) echo "$KLP_MIRROR";; esac
+		return
+	fi
 	apt-get indextargets --format '$(LABEL)|$(REPO_URI)' 'Created-By: Packages' |
-		awk -F'|' -v l="$1" '$1 == l { print $2; exit }'
+		awk -F'|' -v l="$1" '$1 == l && !found { print $2; found = 1 }'
+}
+
+read_lists() { apt-get -o APT::Update::Error-Mode=any update; }
+
+install_mmdebstrap() {
+	apt-get install -y --no-install-recommends mmdebstrap ||
+		{ read_lists && apt-get install -y --no-install-recommends mmdebstrap; }
+	mmdebstrap --version
 }
 
 host_tools() {
@@ -14,91 +34,148 @@ host_tools() {
 	need_tool unshare util-linux
 	need_tool flock util-linux
 	if [ -z "$(mirror Debian)" ]; then
-		step "Reading the machine's package lists" apt-get update ||
-			die "apt-get update failed" "check the network and the machine's sources.list, then run the same command again"
+		step "Reading the machine's package lists" \
+			"check the network and the machine's sources.list, then run the same command again" read_lists
+		[ -n "$(mirror Debian)" ] ||
+			die "the machine's apt configuration names no Debian mirror" "add one to /etc/apt/sources.list"
 	fi
-	if ! command -v mmdebstrap >/dev/null; then
-		step "Installing mmdebstrap" bash -c 'apt-get install -y --no-install-recommends mmdebstrap ||
-			{ apt-get update && apt-get install -y --no-install-recommends mmdebstrap; }' ||
-			die "mmdebstrap cannot be installed" "check the network, then run the same command again"
-	fi
-	[ -n "$(mirror Debian)" ] || die "the machine's apt configuration names no Debian mirror" "add one to /etc/apt/sources.list"
+	command -v mmdebstrap >/dev/null || step "Installing mmdebstrap" "$again" install_mmdebstrap
 }
 
+# apt_options FILE: how apt reaches the network from here; and that a list that cannot
+# be had is an error. A hash or a signature that is wrong is one already.
+apt_options() {
+	{
+		apt-config dump | grep -iE '^Acquire::(https?|ftp)::' || :
+		echo 'APT::Update::Error-Mode "any";'
+		# It is waited for longer each time; the second try is by hand.
+		echo 'Acquire::Retries::Delay "false";'
+	} >"$1"
+}
+
+# sources SUITE...: lines of a sources.list.
+sources() {
+	local suite signed=''
+	[ -z "${KLP_KEYRING:-}" ] || signed="[signed-by=$KLP_KEYRING] "
+	for suite in "$@"; do
+		case $suite in
+		*-security)
+			[ -z "$(mirror Debian-Security)" ] || echo "deb $signed$(mirror Debian-Security) $suite main";;
+		*)
+			echo "deb $signed$(mirror Debian) $suite main";;
+		esac
+	done
+}
+
+# in_own_mounts COMMAND...: nothing that it mounts outlives it, however it ends. Of our
+# locks it keeps the one of the set-up only, as long as anything of it lives: apt tells
+# its helpers numbers of file descriptors, of which dash knows those up to 9.
+in_own_mounts() { unshare --mount --propagation private --kill-child --fork "$@" 4>&- 5>&- 6>&- 7>&- 8>&-; }
+
 root_host_config() { # ROOT: the host's way to the network
-	cp -L /etc/resolv.conf /etc/hosts "$1/etc/" 2>/dev/null || :
+	local f
 	mkdir -p "$1/etc/apt/apt.conf.d" "$1/etc/ssl/certs" "$1/root/.cargo"
-	apt-config dump | grep -iE '^Acquire::(https?|ftp)::' >"$1/etc/apt/apt.conf.d/80host" || :
+	for f in /etc/resolv.conf /etc/hosts; do [ ! -f "$f" ] || cp -L "$f" "$1/etc/"; done
+	apt_options "$1/etc/apt/apt.conf.d/80host"
 	[ ! -f /etc/ssl/certs/ca-certificates.crt ] ||
 		cp -L /etc/ssl/certs/ca-certificates.crt "$1/etc/ssl/certs/ca-certificates.crt"
 	[ ! -f /etc/pip.conf ] || cp -L /etc/pip.conf "$1/etc/pip.conf"
 	[ ! -f "$HOME/.config/pip/pip.conf" ] || install -D "$HOME/.config/pip/pip.conf" "$1/root/.config/pip/pip.conf"
-	local f
 	for f in config.toml config; do
 		[ ! -f "${CARGO_HOME:-$HOME/.cargo}/$f" ] || cp "${CARGO_HOME:-$HOME/.cargo}/$f" "$1/root/.cargo/$f"
 	done
 }
 
-make_base() {
-	local part=$1 deb sec
-	deb=$(mirror Debian); sec=$(mirror Debian-Security)
-	{
-		echo "deb $deb $DEBIAN_SUITE main"
-		echo "deb $deb $DEBIAN_SUITE-updates main"
-		echo "deb $deb $DEBIAN_BACKPORTS main"
-		[ -z "$sec" ] || echo "deb $sec $DEBIAN_SUITE-security main"
-	} >"$part.list"
-	mmdebstrap --variant=minbase --include=ca-certificates "$DEBIAN_SUITE" "$part" "$part.list"
-	rm -f "$part.list"
+# says PATTERN COMMAND...: run a command in the root that is made, and look at the first
+# line of what it says.
+says() {
+	local pattern=$1 said; shift
+	said=$(enter_root "$part" "$@" 2>&1 | sed -n 1p) || :
+	echo "$1: $said"
+	# shellcheck disable=SC2254
+	case $said in $pattern) ;; *) echo "that is not what was expected: $pattern"; return 1;; esac
+}
+
+# The packages are kept until the root is whole: what was fetched is not fetched again.
+make_packages() {
+	local list archives=$ROOT.packages
+	rm -rf --one-file-system "$part"
+	mkdir -p "$archives/partial"
+	# shellcheck disable=SC2046
+	sources "$DEBIAN_SUITE" "$DEBIAN_SUITE-updates" "$DEBIAN_BACKPORTS" "$DEBIAN_SUITE-security" >"$part.list"
+	apt_options "$part.apt"
+	list=$(sed 's/#.*//' "$KLP_TOOLS/packages" | sed "s,/backports,/$DEBIAN_BACKPORTS,g" | xargs | tr ' ' ,)
+	in_own_mounts mmdebstrap --mode=root --variant="${KLP_VARIANT:-minbase}" --include="$list" \
+		--aptopt="$part.apt" --aptopt='APT::Keep-Downloaded-Packages "true"' \
+		--skip=download/empty,essential/unlink,cleanup/apt/cache \
+		--setup-hook="mkdir -p \"\$1/var/cache/apt/archives\" && mount --bind \"$archives\" \"\$1/var/cache/apt/archives\"" \
+		--customize-hook='umount "$1/var/cache/apt/archives"' \
+		"$DEBIAN_SUITE" "$part" "$part.list"
+	rm -f "$part.list" "$part.apt"
 	root_host_config "$part"
 }
 
-install_packages() {
-	local part=$1 list
-	list=$(sed 's/#.*//' "$KLP_TOOLS/packages" | sed "s,/backports,/$DEBIAN_BACKPORTS,g" | tr '\n' ' ')
-	# shellcheck disable=SC2086
-	enter_root "$part" DEBIAN_FRONTEND=noninteractive sh -c "apt-get update -q &&
-		apt-get install -qy --no-install-recommends $list && apt-get clean"
-	root_host_config "$part"
-	enter_root "$part" rustc --version
-	enter_root "$part" rustc --version | grep -q "^rustc $RUST_VERSION " ||
-		note "Debian's rustc is not $RUST_VERSION any more; going on with what it has"
+check_packages() {
+	says "rustc *" rustc --version
+	says "rustfmt *" rustfmt --version
+	says "clippy *" clippy-driver --version
+	says "cargo *" cargo --version
+	says "*clang version $LLVM_VERSION.*" "clang-$LLVM_VERSION" --version
+	says "*LLD $LLVM_VERSION.*" "ld.lld-$LLVM_VERSION" --version
+	says "gcc *" gcc --version
+	says "GNU Make *" make --version
+	says "ccache version *" ccache --version
+	says "QEMU emulator version *" qemu-system-x86_64 --version
+	says "QEMU emulator version *" qemu-system-s390x --version
+	says "QEMU emulator version *" qemu-system-ppc64 --version
+	test -e "$part/usr/lib/llvm-$LLVM_VERSION/lib/libclang.so"
 }
 
-make_bindgen() {
-	enter_root "$1" cargo install --locked --root /opt/klp --version "$BINDGEN_VERSION" bindgen-cli
-	rm -rf "$1/root/.cargo/registry"
+make_bindgen() { enter_root "$part" cargo install --locked --root /opt/klp --version "$BINDGEN_VERSION" bindgen-cli; }
+
+check_bindgen() {
+	says "bindgen $BINDGEN_VERSION" /opt/klp/bin/bindgen --version
+	rm -rf "$part/root/.cargo/registry"
 }
 
 make_vng() {
-	enter_root "$1" sh -c "python3 -m venv /opt/klp/venv &&
-		/opt/klp/venv/bin/pip install --no-cache-dir virtme-ng==$VIRTME_NG_VERSION &&
+	enter_root "$part" sh -c "rm -rf /opt/klp/venv /tmp/vng && python3 -m venv /opt/klp/venv && mkdir /tmp/vng &&
+		/opt/klp/venv/bin/pip download --no-cache-dir --no-deps --only-binary :all: -d /tmp/vng virtme-ng==$VIRTME_NG_VERSION &&
+		echo '$VIRTME_NG_SHA256  /tmp/vng/virtme_ng-$VIRTME_NG_VERSION-py3-none-any.whl' | sha256sum -c - &&
+		/opt/klp/venv/bin/pip install --no-cache-dir /tmp/vng/*.whl && rm -rf /tmp/vng &&
 		ln -sf ../venv/bin/vng ../venv/bin/virtme-run ../venv/bin/virtme-prep-kdir-mods /opt/klp/bin/"
 }
 
+check_vng() { says "*virtme-ng*$VIRTME_NG_VERSION*" /opt/klp/bin/vng --version; }
+
+# stage NAME TEXT: one of the steps that the root is made in.
+stage() {
+	[ ! -e "$part/.$1" ] || return 0
+	[ "$1" = packages ] || root_host_config "$part"
+	step "$2" "$again" stage_whole "$1"
+}
+
+stage_whole() { "make_$1"; "check_$1"; : >"$part/.$1"; }
+
 make_root() {
-	[ ! -e "$ROOT/.complete" ] || return 0
+	local part=$ROOT.part said
+	if [ -e "$ROOT/.complete" ]; then
+		: >"$ROOT/.used"
+		return
+	fi
 	need_disk 12
-	local part=$ROOT.part again="check the network, then run the same command again; what is done is kept"
-	if [ ! -e "$part/.base" ]; then
-		rm -rf "$part"
-		step "Toolchain root: Debian $DEBIAN_SUITE" make_base "$part" || { rm -rf "$part"; die "the root cannot be made" "$again"; }
-		: >"$part/.base"
-	fi
-	if [ ! -e "$part/.packages" ]; then
-		step "Toolchain root: compilers, QEMU" install_packages "$part" || die "packages cannot be installed" "$again"
-		: >"$part/.packages"
-	fi
-	if [ ! -e "$part/.bindgen" ]; then
-		step "Toolchain root: bindgen $BINDGEN_VERSION" make_bindgen "$part" || die "bindgen cannot be built" "$again"
-		: >"$part/.bindgen"
-	fi
-	if [ ! -e "$part/.vng" ]; then
-		step "Toolchain root: virtme-ng $VIRTME_NG_VERSION" make_vng "$part" || die "virtme-ng cannot be installed" "$again"
-		: >"$part/.vng"
-	fi
+	stage packages "Toolchain root: Debian $DEBIAN_SUITE, compilers, QEMU"
+	stage bindgen "Toolchain root: bindgen $BINDGEN_VERSION"
+	stage vng "Toolchain root: virtme-ng $VIRTME_NG_VERSION"
+	said=$(enter_root "$part" rustc --version)
+	case $said in
+	"rustc $RUST_VERSION "*) ;;
+	*) note "Debian has $said now; $RUST_VERSION is what was tested";;
+	esac
 	: >"$part/.complete"
+	: >"$part/.used"
 	mv "$part" "$ROOT"
+	rm -rf "$ROOT.packages"
 }
 
 # The root file system of a foreign guest. Its packages are unpacked and not
@@ -106,80 +183,193 @@ make_root() {
 make_guest_root() { # ARCH
 	local root part
 	root=$(guest_root "$1") part=$root.part
-	[ ! -e "$root/.complete" ] || return 0
-	step "Guest root: Debian for $1" extract_guest_root "$1" "$part" || {
-		rm -rf "$part"
-		die "the guest's root cannot be made" "check the network, then run the same command again"
-	}
+	if [ -e "$root/.complete" ]; then
+		: >"$root/.used"
+		return
+	fi
+	step "Guest root: Debian for $1" "$again" extract_guest_root "$1"
 	: >"$part/.complete"
+	: >"$part/.used"
 	mv "$part" "$root"
 }
 
-extract_guest_root() { # ARCH FOLDER
-	local part=$2 list suite
+extract_guest_root() { # ARCH
+	local suite
 	arch_set "$1"
-	list=$(sed 's/#.*//' "$KLP_TOOLS/guest-packages" | xargs | tr ' ' ,)
 	for suite in $GUEST_SUITES; do
-		rm -rf "$part"
-		echo "deb $(mirror Debian) $suite main" >"$part.list"
-		mmdebstrap --variant=extract --architectures="$DEBIAN_ARCH" --include="base-files,$list" \
-			--setup-hook='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done' \
-			"$suite" "$part" "$part.list" || continue
-		rm -f "$part.list"
-		# What the packages' scripts would have done.
-		install -m 755 "$KLP_TOOLS/guest-init.sh" "$part/usr/sbin/klp-init" &&
-			ln -sf mawk "$part/usr/bin/awk" && ln -sf bash "$part/usr/bin/sh" &&
-			mkdir -p "$part/klp" "$part/root" "$part/dev" "$part/proc" "$part/sys" "$part/tmp" "$part/run" &&
-			printf 'root:x:0:0:root:/root:/bin/bash\n' >"$part/etc/passwd" &&
-			printf 'root:x:0:\n' >"$part/etc/group"
-		return
+		try extract_suite "$suite"
+		[ "$status" != 0 ] || return 0
+		echo "Debian $suite cannot be had whole for $1"
 	done
 	return 1
 }
 
-fetch_source() {
-	local part=$1
-	rm -rf "$part"; mkdir -p "$part/deb"
-	enter sh -c "set -e; cd /klp/$(basename "$part")/deb; apt-get update -q
-		apt-get download linux-source-$KERNEL_SERIES
-		dpkg-deb --fsys-tarfile *.deb | tar xO ./usr/src/linux-source-$KERNEL_SERIES.tar.xz | tar xJ -C .. --strip-components=1"
-	rm -rf "$part/deb"
+extract_suite() { # SUITE
+	local list
+	rm -rf --one-file-system "$part"
+	sources "$1" >"$part.list"
+	apt_options "$part.apt"
+	list=$(sed 's/#.*//' "$KLP_TOOLS/guest-packages" | xargs | tr ' ' ,)
+	in_own_mounts mmdebstrap --mode=root --variant=extract --architectures="$DEBIAN_ARCH" --include="base-files,$list" \
+		--aptopt="$part.apt" \
+		--setup-hook='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done' \
+		"$1" "$part" "$part.list"
+	rm -f "$part.list" "$part.apt"
+	# What the packages' scripts would have done.
+	install -m 755 "$KLP_TOOLS/guest-init.sh" "$part/usr/sbin/klp-init"
+	ln -sf mawk "$part/usr/bin/awk"
+	ln -sf bash "$part/usr/bin/sh"
+	mkdir -p "$part/klp" "$part/root" "$part/dev" "$part/proc" "$part/sys" "$part/tmp" "$part/run"
+	printf 'root:x:0:0:root:/root:/bin/bash\n' >"$part/etc/passwd"
+	printf 'root:x:0:\n' >"$part/etc/group"
+	for f in bash mawk mount kmod ps grep awk sh; do test -x "$part/usr/bin/$f"; done
 }
 
-unpack_linux() { # LINUX= names a tree or a tarball of the user's own
-	rm -rf "$2"; mkdir -p "$2"
+# fetch_debs FOLDER SUITES PACKAGE...: packages of the host's architecture, by an apt that
+# knows of nothing else. It checks them against the archive's signature.
+fetch_debs() (
+	local folder=$1 suites=$2 apt=$1/apt p; shift 2
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	# shellcheck disable=SC2086
+	sources $suites >"$apt/sources.list"
+	apt_options "$apt/apt.conf"
+	cat >>"$apt/apt.conf" <<-EOF
+		Dir::Etc::SourceList "$apt/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::State::Lists "$apt/lists";
+		Dir::State::Status "/dev/null";
+		Dir::Cache "$apt/cache";
+		APT::Sandbox::User "root";
+	EOF
+	export APT_CONFIG=$apt/apt.conf
+	apt-get update -q
+	cd "$folder"
+	# A version may be given by how it begins, as VERSION*: the newest of these.
+	for p in "$@"; do
+		case $p in
+		*=*\*) p=${p%%=*}=$(apt-cache madison "${p%%=*}" | awk -F' *[|] *' -v v="${p#*=}" '
+			BEGIN { sub(/[*]$/, "", v) }
+			index($2, v) == 1 && !found { print $2; found = 1 }');;
+		esac
+		apt-get download -q "$p"
+	done
+)
+
+# The version that was tested, with its hash; if Debian has dropped it, the one that is
+# there.
+fetch_source() { # PART
+	local deb
+	rm -rf "$1"
+	mkdir -p "$1/deb"
+	try fetch_debs "$1/deb" "$DEBIAN_BACKPORTS" "linux-source-$KERNEL_SERIES=$KERNEL_PACKAGE"
+	if [ "$status" = 0 ]; then
+		deb=$(echo "$1"/deb/*.deb)
+		echo "$KERNEL_SHA256  $deb" | sha256sum -c -
+	else
+		fetch_debs "$1/deb" "$DEBIAN_BACKPORTS" "linux-source-$KERNEL_SERIES"
+		deb=$(echo "$1"/deb/*.deb)
+		echo "note: Debian has no linux-source-$KERNEL_SERIES $KERNEL_PACKAGE any more, but ${deb##*/}"
+	fi
+	dpkg-deb --fsys-tarfile "$deb" >"$1/deb/data.tar"
+	enter bash -c "set -eo pipefail; cd '/klp/${1##*/}'
+		tar xf deb/data.tar -C deb ./usr/src/linux-source-$KERNEL_SERIES.tar.xz
+		xz -dc deb/usr/src/linux-source-$KERNEL_SERIES.tar.xz | tar x --strip-components=1"
+	rm -rf "$1/deb"
+	check_source "$1"
+}
+
+unpack_linux() { # TREE-OR-TARBALL PART: the user's own
+	rm -rf "$2"
+	mkdir -p "$2"
 	if [ -d "$1" ]; then cp -a "$1/." "$2/"; else tar xf "$1" -C "$2" --strip-components=1; fi
+	check_source "$2"
+}
+
+check_source() { # TREE
+	local v
+	v=$(kernel_version "$1")
+	echo "a kernel tree: $v"
+	[ -f "$1/kernel/livepatch/core.c" ]
+	case $v in "$KERNEL_SERIES" | "$KERNEL_SERIES".*) ;; *) echo "that is not $KERNEL_SERIES"; return 1;; esac
 }
 
 make_source() {
-	local base=$KLP_CACHE/$1 v
-	if [ ! -e "$base/.complete" ]; then
+	local v
+	if [ ! -e "$BASE/.complete" ]; then
 		need_disk 8
 		if [ -n "${LINUX:-}" ]; then
-			[ -e "$LINUX" ] || die "LINUX=$LINUX does not exist" "give a 7.3 kernel tree or tarball"
-			step "Base kernel: from $LINUX" unpack_linux "$LINUX" "$base.part" || die "$LINUX cannot be unpacked" "give a kernel tree or tarball"
+			[ -e "$LINUX" ] || die "LINUX=$LINUX does not exist" "give a $KERNEL_SERIES kernel tree or tarball"
+			step "Base kernel: from $LINUX" "give a $KERNEL_SERIES kernel tree with livepatch, or a tarball of one" \
+				unpack_linux "$LINUX" "$BASE.part"
 		else
-			step "Base kernel: linux-source-$KERNEL_SERIES" fetch_source "$base.part" || {
-				rm -rf "$base.part"
-				die "linux-source-$KERNEL_SERIES cannot be had from Debian" "check the network, or give your own with LINUX=<$KERNEL_SERIES tree or tarball>"
-			}
+			step "Base kernel: linux-source-$KERNEL_SERIES" \
+				"check the network; if Debian has it no more, give your own with LINUX=<$KERNEL_SERIES tree or tarball>" \
+				fetch_source "$BASE.part"
 		fi
-		[ -f "$base.part/kernel/livepatch/core.c" ] || die "that is not a kernel tree with livepatch" "give a $KERNEL_SERIES tree with LINUX=<tree or tarball>"
-		: >"$base.part/.complete"
-		mv "$base.part" "$base"
+		: >"$BASE.part/.complete"
+		mv "$BASE.part" "$BASE"
 	fi
-	v=$(make -s --no-print-directory ARCH=x86 -C "$base" kernelversion)
-	case $v in
-	"$KERNEL_TESTED") ;;
-	"$KERNEL_SERIES"*) note "the base kernel is $v; $KERNEL_TESTED is what was tested";;
-	*) die "the base kernel is $v, not $KERNEL_SERIES" "give a $KERNEL_SERIES tree with LINUX=<tree or tarball>";;
-	esac
+	v=$(kernel_version "$BASE")
+	[ "$v" = "$KERNEL_TESTED" ] || note "the base kernel is $v; $KERNEL_TESTED is what was tested"
 }
 
-need_root
-host_tools
-with_lock setup make_root
-if is_foreign "${ARCH:-x86_64}"; then
-	with_lock setup make_guest_root "$ARCH"
-fi
-with_lock setup make_source "$(basename "$BASE")"
+# The oldest rustc, with the libraries that it needs: unpacked beside the root, which has
+# another one.
+make_oldest() {
+	[ ! -e "$RUST_OLDEST_ROOT/.complete" ] || return 0
+	step "rustc $RUST_OLDEST, the oldest for this kernel" "$again" unpack_oldest "$RUST_OLDEST_ROOT.part"
+	: >"$RUST_OLDEST_ROOT.part/.complete"
+	mv "$RUST_OLDEST_ROOT.part" "$RUST_OLDEST_ROOT"
+}
+
+unpack_oldest() { # PART
+	local part=$1 said deb llvm series=${RUST_OLDEST%.*}
+	rm -rf "$part"
+	mkdir -p "$part/deb"
+	fetch_debs "$part/deb" "$DEBIAN_SUITE" "rustc=$RUST_OLDEST*" "libstd-rust-dev=$RUST_OLDEST*" \
+		"rust-src=$RUST_OLDEST*" "libstd-rust-$series=$RUST_OLDEST*"
+	llvm=$(dpkg-deb -f "$part"/deb/libstd-rust-"$series"_*.deb Depends | grep -o 'libllvm[0-9]*' | head -n 1)
+	fetch_debs "$part/deb" "$DEBIAN_SUITE" "$llvm"
+	for deb in "$part"/deb/*.deb; do dpkg-deb -x "$deb" "$part"; done
+	rm -rf "$part/deb"
+	# Where it will be, and where it is while it is made.
+	cat >"$part/rustc" <<-EOF
+		#!/bin/sh
+		here=\$(dirname "\$0")
+		LD_LIBRARY_PATH=\$here/usr/lib/x86_64-linux-gnu exec "\$here/usr/bin/rustc" "\$@"
+	EOF
+	chmod +x "$part/rustc"
+	test -e "$part/usr/src/rustc-$RUST_OLDEST/library/core/src/lib.rs"
+	said=$(enter "/klp/${part##*/}/rustc" --version)
+	echo "$said"
+	case $said in "rustc $RUST_OLDEST "*) ;; *) return 1;; esac
+}
+
+# What other clones or earlier versions have made, and none has used for a month.
+prune() {
+	local old
+	: >"$BASE/.used"
+	[ ! -d "$TREE" ] || : >"$TREE/.used"
+	for old in "$KLP_CACHE"/{root,guest,base,tree}-*; do
+		case $old in "$ROOT" | "$BASE" | "$TREE") continue;; esac
+		[ -d "$old" ] || continue
+		[ -z "$(find "$old/.used" "$old/.complete" "$old" -maxdepth 0 -mtime -30 2>/dev/null)" ] || continue
+		# The name is of no use to anybody while it goes.
+		note "removing $old, which nothing has used for a month"
+		mv "$old" "$KLP_CACHE/old.part"
+		rm -rf --one-file-system "$KLP_CACHE/old.part"
+	done
+}
+
+main() {
+	need_root
+	host_tools
+	with_lock setup make_root
+	if is_foreign "${ARCH:-x86_64}"; then
+		with_lock setup make_guest_root "$ARCH"
+	fi
+	with_lock setup make_source
+	[ "$TOOLCHAIN" != oldest ] || with_lock setup make_oldest
+	with_lock setup prune
+}
+main "$@"

@@ -8,8 +8,7 @@ check_options
 ! is_foreign "$ARCH" || die "the interactive VM is for x86_64" "use ARCH=x86_64, or make demo ARCH=$ARCH"
 need_root
 "$KLP_TOOLS/setup.sh"
-"$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
-build=$(build_name "$ARCH" "$CORE" "$CONFIG")
+hold_build "$ARCH" "$CORE" "$CONFIG"
 options=--disable-kvm
 kvm_works "$build" && options=
 say "insmod samples/livepatch/rust_livepatch_sample.ko, for example; exit or Ctrl-D ends the VM."

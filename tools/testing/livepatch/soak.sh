@@ -14,25 +14,6 @@ for v in COUNT CHUNK SEED; do
 	[[ ${!v} =~ ^[1-9][0-9]{0,8}$ ]] || die "$v=${!v} is no number from 1 to 999999999" "use $v=500, for example"
 done
 
-# What a guest runs: the kernel and its tests. A change of anything else, the
-# documentation for one, does not make a run begin again.
-GUEST_PATHS=(arch include kernel patches rust tools/testing/livepatch/config tools/testing/selftests)
-
-# contents: what is tested, with changes that are not committed.
-contents() {
-	local path
-	cd "$KLP_REPO" || return 1
-	git -c safe.directory='*' ls-files -z --cached --others --exclude-standard "${GUEST_PATHS[@]}" |
-		while IFS= read -rd '' path; do [ ! -e "$path" ] || sha256sum "$path"; done |
-		sha256sum | cut -c1-12
-}
-
-# commit: the newest one, and whether there are changes that are not committed.
-commit() {
-	git -c safe.directory='*' -C "$KLP_REPO" rev-parse --short=12 HEAD || return 1
-	[ -z "$(git -c safe.directory='*' -C "$KLP_REPO" status --porcelain)" ] || echo ' with changes'
-}
-
 # What was done, a line for each guest: ok SEED TRANSITIONS PATCHES REVERSALS RATE
 # SECONDS, or failed SEED WHAT.
 total() { awk -v field="$1" '$1 == "ok" { n += $field } END { print n + 0 }' "$state"; } # FIELD
@@ -133,7 +114,7 @@ SLOW=1
 seconds=${CHUNK_SECONDS:-$(((300 + CHUNK * 4) * SLOW))}
 contents=$(contents)
 commit=$(commit | tr -d '\n') || die "$KLP_REPO is no git clone" "clone the repository; what was done is kept for a commit"
-"$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
+hold_build "$ARCH" "$CORE" "$CONFIG"
 run=$KLP_CACHE/run/$build
 mkdir -p "$KLP_CACHE/soak" "$run" "$KLP_REPO/build"
 state=$KLP_CACHE/soak/$build-$contents-seed-$SEED

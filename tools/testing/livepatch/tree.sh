@@ -2,40 +2,47 @@
 # SPDX-License-Identifier: GPL-2.0
 # Make the source tree of the builds, and keep it up to date: the base kernel,
 # our files laid over it, and the patches applied. A file is written only when
-# its content changes, so that make rebuilds no more than it has to.
+# its content changes, so that make rebuilds no more than it has to. The file .klp-key
+# in it says what it has; while it is changed there is none.
 . "$(dirname "$0")/lib.sh"
 
 update_tree() {
-	local tree=$KLP_CACHE/$(basename "$TREE") new
-	if [ ! -e "$tree/.complete" ]; then
+	local new key f
+	key=$(tree_key)
+	if [ ! -e "$TREE/.complete" ]; then
 		need_disk 6
-		rm -rf "$tree" "$tree.part"
+		rm -rf "$TREE" "$TREE.part"
 		# Hard links: files that we change are replaced, never written to.
-		cp -al "$BASE" "$tree.part"
-		mv "$tree.part" "$tree"
+		cp -al "$BASE" "$TREE.part"
+		: >"$TREE.part/.klp-files"
+		: >"$TREE.part/.complete"
+		mv "$TREE.part" "$TREE"
 	fi
-	new=$(mktemp -d)
-	overlay_into "$BASE" "$new" || { rm -rf "$new"; exit 1; }
-	(
-		cd "$new"
-		find . -type f -printf '%P\n' | LC_ALL=C sort >"$tree/.klp-files.new"
-		while IFS= read -r f; do
-			cmp -s "$f" "$tree/$f" && continue
-			mkdir -p "$tree/$(dirname "$f")"
-			cp --remove-destination -p "$f" "$tree/$f"
-			touch "$tree/$f"
-		done <"$tree/.klp-files.new"
-	)
+	new=$(mktemp -d "$KLP_CACHE/tree-new.XXXXXX")
+	# shellcheck disable=SC2064
+	trap "rm -rf '$new'" EXIT
+	try overlay_into "$BASE" "$new"
+	[ "$status" = 0 ] || exit 1
+	rm -f "$TREE/.klp-key"
+	cd "$new"
+	find . -type f -printf '%P\n' | LC_ALL=C sort >"$TREE/.klp-files.new"
+	# Until all is done, the list is that of before and this one: a run that comes after
+	# one that was interrupted knows all that may have to go.
+	LC_ALL=C sort -u "$TREE/.klp-files" "$TREE/.klp-files.new" >"$TREE/.klp-files.both"
+	mv "$TREE/.klp-files.both" "$TREE/.klp-files"
+	while IFS= read -r f; do
+		! cmp -s "$f" "$TREE/$f" || continue
+		mkdir -p "$TREE/$(dirname "$f")"
+		cp --remove-destination -p "$f" "$TREE/$f"
+		touch "$TREE/$f"
+	done <"$TREE/.klp-files.new"
 	# What we do not have any more goes back to what the base has.
-	if [ -e "$tree/.klp-files" ]; then
-		LC_ALL=C comm -23 "$tree/.klp-files" "$tree/.klp-files.new" | while IFS= read -r f; do
-			rm -f "$tree/$f"
-			[ ! -e "$BASE/$f" ] || cp "$BASE/$f" "$tree/$f"
-		done
-	fi
-	mv "$tree/.klp-files.new" "$tree/.klp-files"
-	rm -rf "$new"
-	: >"$tree/.complete"
+	LC_ALL=C comm -23 "$TREE/.klp-files" "$TREE/.klp-files.new" | while IFS= read -r f; do
+		rm -f "$TREE/$f"
+		[ ! -e "$BASE/$f" ] || cp "$BASE/$f" "$TREE/$f"
+	done
+	mv "$TREE/.klp-files.new" "$TREE/.klp-files"
+	echo "$key" >"$TREE/.klp-key"
 }
 
-with_lock tree update_tree
+with_lock "${TREE##*/}" update_tree
