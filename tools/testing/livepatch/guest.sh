@@ -7,6 +7,9 @@
 # What no guest may have in its kernel log, unless a test has announced it.
 GUEST_SPLATS='WARNING:|BUG:|BUG |Oops|Kernel panic|general protection fault|unable to handle|UBSAN:|KASAN:|ODEBUG:|INFO: task .* blocked|INFO: rcu|detected stalls|soft lockup|possible (recursive|circular) locking|inconsistent lock state|suspicious RCU usage|invalid wait context|sleeping function called|scheduling while atomic|refcount_t:|list_(add|del) corruption|tried to init an initialized object|is not initialized, yet kobject|unreferenced object|DEBUG_LOCKS_WARN|bad unlock balance|still has locks held|Call Trace:'
 
+# What a guest writes to its console before it turns off.
+GUEST_ENDS='klp: the guest ends'
+
 # kvm_works: whether a guest with KVM really boots here. Tried once per boot of
 # the machine, and remembered.
 kvm_works() {
@@ -104,10 +107,13 @@ restarts_begin() { # BUILD
 }
 
 # restarts_say: say which guests were started again, and how many, if there are any.
+# Their number is in $restarted.
 restarts_say() {
+	restarted=0
 	[ -s "${RESTARTS:-/dev/null}" ] || return 0
+	restarted=$(wc -l <"$RESTARTS")
 	sed 's/^/  restarted: /' "$RESTARTS"
-	say "restarted guests: $(wc -l <"$RESTARTS")"
+	say "restarted guests: $restarted"
 }
 
 # restart RUN NAME WHY: count a guest that is started again, and keep its console and
@@ -163,6 +169,8 @@ guest() {
 			cat /sys/kernel/debug/kmemleak >/klp/run/$build/$name.leaks
 		fi
 		dmesg >/klp/run/$build/$name.log
+		# What its console has after this line, nothing in the guest looks at.
+		echo "$GUEST_ENDS" >/dev/kmsg
 		echo finished >/klp/run/$build/$name.end
 	EOF
 	chmod +x "$run/$name.sh"
@@ -192,6 +200,17 @@ guest() {
 		say "  guest $name has in its kernel log:"
 		printf '%s\n' "$bad" | head -n 60 | sed 's/^/    /'
 		say "    the whole log: $run/$name.log"
+		return 1
+	fi
+	if ! grep -q "$GUEST_ENDS" "$run/$name.console"; then
+		say "  guest $name: its console ends too early: $run/$name.console"
+		return 1
+	fi
+	bad=$(guest_splats <(sed -n "/$GUEST_ENDS/,\$p" "$run/$name.console"))
+	if [ -n "$bad" ]; then
+		say "  guest $name has on its console, when it turns off:"
+		printf '%s\n' "$bad" | head -n 60 | sed 's/^/    /'
+		say "    the whole console: $run/$name.console"
 		return 1
 	fi
 	return 0

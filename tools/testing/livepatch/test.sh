@@ -1,64 +1,114 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Run the suites; the last line says how many cases passed, failed, were skipped.
+#
+# What a run may not do is to count nothing and pass: a script has to announce its
+# cases, and have as many; a case is skipped only for a reason that is in the file
+# skips; what dies on the way keeps what it has counted. harness-test.sh tests this.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
 
 ARCH=${ARCH:-x86_64} CORE=${CORE:-rust} CONFIG=${CONFIG:-default}
 SUITE=${SUITE:-upstream ours kunit host}
-check_options
 
 passed=0 failed=0 skipped=0
 pass() { passed=$((passed + 1)); }
 fail() { failed=$((failed + 1)); say "  FAILED: $*"; }
-skip() { skipped=$((skipped + 1)); say "  skipped: $*"; }
+
+# skip WHAT REASON: count it, if that is a reason here.
+skip() {
+	if skip_is_allowed "$1: $2"; then
+		skipped=$((skipped + 1))
+		say "  skipped: $1: $2"
+	else
+		fail "$1 is skipped for a reason that is not in the file skips: $2"
+	fi
+}
+
+skip_is_allowed() { # TEXT
+	awk -v text="$1" -v arch="$ARCH" -v core="$CORE" -v config="$CONFIG" '
+		/^#|^$/ { next }
+		($1 == "*" || $1 == arch) && ($2 == "*" || $2 == core) && ($3 == "*" || $3 == config) {
+			sub(/^[^ ]+ +[^ ]+ +[^ ]+ +/, "")
+			if (text ~ $0) { found = 1; exit }
+		}
+		END { exit !found }
+	' "${SKIPS:-$KLP_TOOLS/skips}"
+}
 
 UPSTREAM=${UPSTREAM:-livepatch callbacks shadow-vars state ftrace sysfs syscall kprobe}
 
-# Unit tests of the base kernel that fail there without us, as "ARCH:TEST". This
-# one expects C's bit fields to begin with the lowest bit, in
-# rust/kernel/net/netlink.rs.
-KUNIT_BROKEN="s390x:test_family_flags_bitfield"
-
-# read_cases OUTPUT: count what a guest's scripts said. A case is announced by
-# "TEST: NAME ... " and ended by "ok"; a script ends with "== SCRIPT: STATUS".
+# read_cases OUTPUT SCRIPT PLAN: count what a guest's script said. It announces its cases
+# with "plan N", or PLAN is their number. A case begins with "TEST: NAME ... " and ends
+# with "ok"; the script ends with "== SCRIPT: STATUS".
 read_cases() {
-	local line name='' status
+	local line name='' status='' script=$2 plan=$3 seen=0 all_skipped=''
+	# begun NAME: the case before it has to have ended.
+	begun() {
+		[ -z "$name" ] || fail "$script: \"$name\" did not say ok"
+		name=$1 seen=$((seen + 1))
+	}
 	while IFS= read -r line; do
 		case $line in
-		"TEST: "*" ... ok") pass; name='';;
-		"TEST: "*" ... SKIP"*) skip "${line#TEST: }"; name='';;
-		"TEST: "*) name=${line#TEST: };;
+		"plan "[0-9]*) plan=${line#plan };;
+		"TEST: "*" ... ok") begun "${line#TEST: }"; pass; name='';;
+		"TEST: "*" ... SKIP ("*")")
+			begun "${line#TEST: }"
+			name=${name%)}
+			skip "$script: ${name%% ... SKIP (*}" "${name#* ... SKIP (}"
+			name='';;
+		"TEST: "*) begun "${line#TEST: }"; name=${name%% ... *};;
 		# Something else was printed in the same line.
 		ok) [ -z "$name" ] || pass; name='';;
-		"SKIP: "*) skip "${line#SKIP: }"; name='';;
-		"== "*": "[0-9]*)
-			status=${line##*: }
-			if [ "$status" != 0 ] && [ "$status" != 4 ]; then
-				fail "${line#== } ${name:+in \"$name\"}"
-			elif [ -n "$name" ]; then
-				fail "$name did not say ok"
-			fi
-			name='';;
+		"SKIP: "*) all_skipped=${line#SKIP: };;
+		"== $script: "[0-9]*) status=${line##*: };;
 		esac
 	done <"$1"
+	[ -z "$name" ] || [ "${status:-0}" != 0 ] || fail "$script: \"$name\" did not say ok"
+	case $status in
+	0)
+		if [ -z "$plan" ]; then
+			fail "$script does not announce its cases"
+		elif [ "$seen" != "$plan" ]; then
+			fail "$script has had $seen cases of $plan"
+		elif [ "$seen" = 0 ]; then
+			fail "$script has had no case"
+		fi;;
+	4) skip "$script" "${all_skipped:-it does not say why}";;
+	'') fail "$script did not end${name:+; its case was \"$name\"}";;
+	*) fail "$script ended with $status${name:+ in \"$name\"}";;
+	esac
 }
 
-# scripts FOLDER SECONDS SCRIPT...: run scripts of a folder, each in a guest of
+# plan_of FOLDER SCRIPT: how many cases a script of the base kernel has. Ours say so.
+plan_of() {
+	[ "$1" = livepatch ] || return 0
+	grep -c '^[[:space:]]*start_test ' "$KLP_CACHE/build/$build/selftests/livepatch/$2" || :
+}
+
+# room: wait until there is room for one more guest.
+room() {
+	local beside
+	while :; do
+		beside=$(for t in harness setup; do [ -e "$run/host-$t.status" ] || echo "$t"; done | wc -l)
+		[ "$BESIDE" != 0 ] || beside=0
+		[ "$(jobs -rp | wc -l)" -ge $((GUESTS + beside)) ] || return 0
+		wait -n || :
+	done
+}
+
+# start_scripts FOLDER SECONDS SCRIPT...: run scripts of a folder, each in a guest of
 # its own: one that fails may leave anything behind. A few guests run at once.
 # A line "# KLP-APPEND: WORD..." of a script is for its guest's command line.
-scripts() {
-	local folder=$1 seconds=$2 t name append before failed_before status; shift 2
-	local run=$KLP_CACHE/run/$build
-	mkdir -p "$run"
-	kvm_works "$build" || :
+start_scripts() {
+	local folder=$1 seconds=$2 t name append; shift 2
 	for t in "$@"; do
 		name=$folder-${t%.sh}
-		rm -f "$run/$name".*
-		while [ "$(jobs -rp | wc -l)" -ge "$GUESTS" ]; do wait -n || :; done
+		rm -f "$run/$name".* "$run/said.$name"
+		room
 		(
 			start=$SECONDS rc=0
-			append=$(sed -n 's/^# KLP-APPEND: //p' "$KLP_REPO/tools/testing/selftests/$folder/$t" 2>/dev/null | xargs) || :
+			append=$(sed -n 's/^# KLP-APPEND: //p' "$KLP_CACHE/build/$build/selftests/$folder/$t" 2>/dev/null | xargs) || :
 			# shellcheck disable=SC2030
 			GUEST_APPEND="${GUEST_APPEND:-}${append:+ --append ${append// / --append }}"
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
@@ -69,13 +119,21 @@ cd selftests/$folder
 			say "  $t: $((SECONDS - start)) s" >&2
 		) &
 	done
-	wait
+}
+
+# end_scripts FOLDER SCRIPT...: count what they have said.
+end_scripts() {
+	local folder=$1 t name before failed_before status; shift
 	for t in "$@"; do
 		name=$folder-${t%.sh} before=$passed failed_before=$failed
-		status=$(cat "$run/$name.status")
+		status=$(cat "$run/$name.status" 2>/dev/null || echo "1 0")
 		cat "$run/said.$name" 2>/dev/null || :
 		[ "${status% *}" = 0 ] || fail "guest $name"
-		[ ! -e "$run/$name.out" ] || read_cases "$run/$name.out"
+		if [ -e "$run/$name.out" ]; then
+			read_cases "$run/$name.out" "$t" "$(plan_of "$folder" "$t")"
+		else
+			fail "$t has said nothing"
+		fi
 		say "  $t: $((passed - before)) ok, $((failed - failed_before)) failed, ${status#* } s"
 		if [ "$failed" != "$failed_before" ]; then
 			say "  what it said:"
@@ -84,45 +142,74 @@ cd selftests/$folder
 	done
 }
 
-suite_upstream() {
-	local t list=''
-	for t in $UPSTREAM; do
-		list="$list test-$t.sh"
-	done
-	say "upstream"
-	# shellcheck disable=SC2086
-	scripts livepatch $((600 * SLOW)) $list
+# shellcheck disable=SC2046,SC2086
+upstream_scripts() { printf 'test-%s.sh\n' $UPSTREAM; }
+
+our_scripts() {
+	# shellcheck disable=SC1003,SC2046,SC2086
+	printf '%s\n' ${OURS:-$(sed -n '/^TEST_PROGS :=/,/[^\\]$/p' "$KLP_REPO/tools/testing/selftests/livepatch_rust/Makefile" |
+		tr -d '\\' | sed 's/.*=//')}
 }
 
-suite_ours() {
-	local list
-	# shellcheck disable=SC1003
-	list=${OURS:-$(sed -n '/^TEST_PROGS :=/,/[^\\]$/p' "$KLP_REPO/tools/testing/selftests/livepatch_rust/Makefile" | tr -d '\\' | sed 's/.*=//')}
-	say "ours"
-	# The 200 rounds under load take minutes, and more on a machine that is busy.
-	# shellcheck disable=SC2086
-	scripts livepatch_rust $((1500 * SLOW)) $list
+# Scripts that take the longest start first.
+# shellcheck disable=SC2046
+start_upstream() { start_scripts livepatch $((600 * SLOW)) $(upstream_scripts); }
+# The 200 rounds under load take minutes, and more on a machine that is busy.
+start_ours() {
+	local all
+	all=$(our_scripts)
+	# shellcheck disable=SC2046,SC2086
+	start_scripts livepatch_rust $((1500 * SLOW)) $(
+		for t in $LONGEST; do grep -x "test-$t.sh" <<<"$all" || :; done
+		grep -vxF "$(printf 'test-%s.sh\n' $LONGEST)" <<<"$all" || :)
+}
+LONGEST="isolated consistency stress ways"
+
+# shellcheck disable=SC2046
+end_upstream() { say upstream; end_scripts livepatch $(upstream_scripts); }
+# shellcheck disable=SC2046
+end_ours() { say ours; end_scripts livepatch_rust $(our_scripts); }
+
+start_kunit() {
+	[ "$CORE" = rust ] || return 0
+	rm -f "$run/kunit".* "$run/said.kunit"
+	room
+	(
+		rc=0
+		# shellcheck disable=SC2031
+		GUEST_APPEND="--append kunit.enable=1" guest "$build" kunit $((120 * SLOW)) true >"$run/said.kunit" || rc=1
+		echo "$rc" >"$run/kunit.status"
+	) &
 }
 
-suite_kunit() {
-	local line log=$KLP_CACHE/run/$build/kunit.log before=$passed
+end_kunit() {
+	say kunit
 	if [ "$CORE" != rust ]; then
-		skip "kunit: the core in C has no unit tests"
+		skip kunit "the core in C has no unit tests"
 		return
 	fi
-	say "guest kunit"
-	GUEST_APPEND="--append kunit.enable=1" guest "$build" kunit $((120 * SLOW)) true || fail "guest kunit"
-	while IFS= read -r line; do
-		case $line in
-		*"# SKIP"*) skip "kunit: $line";;
-		"not ok"*)
-			case " $KUNIT_BROKEN " in
-			*" $ARCH:${line##* } "*) skip "kunit: ${line##* } is broken in the base kernel on $ARCH";;
-			*) fail "kunit: $line";;
-			esac;;
-		"ok"*) pass;;
+	cat "$run/said.kunit" 2>/dev/null || :
+	[ "$(cat "$run/kunit.status" 2>/dev/null)" = 0 ] || fail "guest kunit"
+	read_kunit "$run/kunit.log"
+}
+
+# read_kunit LOG: the cases that the kernel's own parser finds in a kernel log. It knows
+# suites that end early, and plans that are not kept.
+read_kunit() {
+	local verdict name reason before=$passed
+	while IFS='|' read -r verdict name reason; do
+		case $verdict in
+		ok) pass;;
+		skip) skip "kunit: $name" "$reason";;
+		# A unit test of the base kernel that fails there without us is skipped.
+		*) if skip_is_allowed "kunit: $name: broken in the base kernel"; then
+			skip "kunit: $name" "broken in the base kernel"
+		else
+			fail "kunit: $name: $reason"
+		fi;;
 		esac
-	done < <(sed -n 's/^\(\[[ 0-9.]*\] \)\?    \(\(not \)\?ok [0-9]* .*\)$/\2/p' "$log" 2>/dev/null)
+	done < <(enter python3 /clone/tools/testing/livepatch/kunit-cases.py "/klp/${TREE##*/}/tools/testing/kunit" \
+		"/klp/${1#"$KLP_CACHE/"}" || echo "crashed|kunit-cases.py|see above")
 	[ "$passed" -gt "$before" ] || fail "kunit: no case has run"
 	say "  $((passed - before)) ok"
 }
@@ -135,83 +222,6 @@ host_tests() {
 # The tool of `make check-patch`, on objects that the tests compile.
 check_patch_tests() { check_patch_cargo test --no-fail-fast; }
 
-# restart_tests: which guests are started again, how often, and what a run says of
-# it. The guests are made up: each word is what one does, in turn.
-restart_tests() {
-	local run=$KLP_CACHE/run/$build wanted does kvm found
-	mkdir -p "$run"
-	while IFS='|' read -r wanted kvm does; do
-		# shellcheck disable=SC2030,SC2031
-		found=$(
-			RESTARTS=$run/made-up-restarts
-			: >"$RESTARTS"
-			GUEST_BOOT_SECONDS=4 SLOW=1
-			kvm_works() { [ "$kvm" = kvm ]; }
-			# What a guest does is known by how many consoles are kept.
-			guest_boot() {
-				local n kept=("$run"/made-up.try*.console)
-				n=${#kept[@]}
-				[ -e "${kept[0]}" ] || n=0
-				read -ra what <<<"$does"
-				echo "[    0.000000] Linux version 7.3.0" >"$2"
-				case ${what[$n]} in
-				hang) sleep 10;;
-				die) echo "[    1.000000] Kernel panic - not syncing: VFS" >>"$2"; sleep 6;;
-				kunit) echo "[    1.000000] KTAP version 1" >>"$2"; sleep 6;;
-				oops) : >"$run/made-up.out"; printf '[    1.000000] %s\n' "Oops: int3: 0000 [#1] SMP" "RIP: 0010:0xffffffffc0201234" >>"$2";;
-				ok) : | tee "$run/made-up."{out,log,end};;
-				esac
-			}
-			if guest "$build" made-up 20 true >/dev/null; then printf ok; else printf failed; fi
-			restarts_say | sed -n 's/^restarted guests: / /p' | tr -d '\n'
-			printf ' %s' "$(find "$run" -name 'made-up.try*.console' | wc -l)"
-			rm -f "$run/made-up".* "$RESTARTS"
-		)
-		if [ "$found" = "$wanted" ]; then
-			good=$((good + 1))
-		else
-			bad=$((bad + 1))
-			say "guest says \"$found\", not \"$wanted\", of: $kvm $does"
-		fi
-	done <<-'EOF'
-		ok 0|tcg|ok
-		ok 1 1|tcg|hang ok
-		failed 1 1|tcg|hang die ok
-		failed 1 1|tcg|hang hang ok
-		failed 1 1|tcg|hang oops ok
-		failed 0|tcg|oops ok
-		failed 0|tcg|die ok
-		failed 0|tcg|kunit ok
-		failed 0|kvm|hang ok
-	EOF
-}
-
-# splat_tests: what guest_splats finds, and what it lets pass.
-splat_tests() {
-	local trace='Call Trace:\n <TASK>\n f+0x1/0x2\n </TASK>' text wanted found good=0 bad=0
-	while IFS='|' read -r wanted text; do
-		found=$(guest_splats <(printf '%b\n' "${text//TRACE/$trace}") | grep -c 'BUG:\|WARNING:\|Call Trace:')
-		if [ "$found" = "$wanted" ]; then
-			good=$((good + 1))
-		else
-			bad=$((bad + 1))
-			say "guest_splats finds $found, not $wanted, in: $text"
-		fi
-	done <<-'EOF'
-		0|all is well
-		1|WARNING: at f
-		2|BUG: x\nTRACE
-		0|KLP-EXPECT: BUG: x\nBUG: x\nTRACE
-		1|KLP-EXPECT: BUG: x\nBUG: x\nTRACE\nBUG: y
-		1|KLP-EXPECT: Call Trace:\nTRACE\nWARNING: z
-		1|KLP-EXPECT: BUG: x\n===== klpr 1 2: next =====\nBUG: x
-		1|BUG: x\nKLP-EXPECT: BUG: x
-	EOF
-	restart_tests
-	say "splats: $good passed, $bad failed"
-	[ "$bad" = 0 ]
-}
-
 compile_fail() {
 	enter python3 /clone/tools/testing/livepatch/compile-fail.py "/klp/build/$build" \
 		/clone/tools/testing/livepatch/compile-fail
@@ -222,7 +232,8 @@ compile_fail() {
 host_part() {
 	local name=$1 log=$KLP_CACHE/log/host-$build-$1.log before=$passed n; shift
 	mkdir -p "$KLP_CACHE/log"
-	"$@" >"$log" 2>&1 || {
+	try "$@" >"$log" 2>&1
+	[ "$status" = 0 ] || {
 		fail "host: $name"
 		tail -n 60 "$log" | sed 's/^/    /'
 	}
@@ -233,46 +244,85 @@ host_part() {
 	say "  $name: $((passed - before)) ok"
 }
 
-suite_host() {
+# The tests of the harness and of the set-up wait most of the time: they run beside guests.
+start_host() {
+	! is_foreign "$ARCH" || return 0
+	mkdir -p "$KLP_CACHE/log"
+	for t in harness setup; do
+		rm -f "$run/host-$t.status"
+		(
+			rc=0
+			"$KLP_TOOLS/$t-test.sh" >"$run/said.host-$t" 2>&1 || rc=$?
+			echo "$rc" >"$run/host-$t.status"
+		) &
+		BESIDE=$((BESIDE + 1))
+	done
+}
+# What these have said.
+said_beside() { cat "$run/said.host-$1"; return "$(cat "$run/host-$1.status" 2>/dev/null || echo 1)"; }
+
+end_host() {
 	if is_foreign "$ARCH"; then
 		say "host: tested with ARCH=x86_64, and the same for all architectures"
 		return
 	fi
 	say "host"
 	host_part decisions host_tests
-	host_part splats splat_tests
+	host_part harness said_beside harness
+	host_part setup said_beside setup
 	host_part compile-fail compile_fail
 	host_part check-patch check_patch_tests
 }
 
-need_root
-"$KLP_TOOLS/setup.sh"
-build=$(build_name "$ARCH" "$CORE" "$CONFIG")
-SLOW=1
-GUESTS=${GUESTS:-2}
-if [ "$CONFIG" = rt ]; then
-	# Nearly as fast; more switches of tasks.
-	SLOW=2
-elif [ "$CONFIG" != default ]; then
-	# Such a guest is several times as slow: fewer rounds of what is repeated.
-	# They wait most of the time, for kobjects that are released late on purpose.
-	SLOW=4
-	GUESTS=${GUESTS_DEBUG:-4}
-	ROUNDS=${ROUNDS:-30}
-	SECONDS_EACH=${SECONDS_EACH:-60}
-fi
-if is_foreign "$ARCH"; then
-	# Emulated whatever the machine has: fewer rounds of what is repeated.
-	SLOW=2
-	ROUNDS=${ROUNDS:-50}
-	say "ARCH=$ARCH is emulated: $ROUNDS rounds of what is repeated, instead of 200"
-fi
-"$KLP_TOOLS/build.sh" "$ARCH" "$CORE" "$CONFIG"
-restarts_begin "$build"
-say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""
-for suite in $SUITE; do
-	"suite_$suite"
-done
-restarts_say
-say "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ]
+# sum_up: the last lines, however the run ends.
+sum_up() {
+	local rc=$?
+	trap - EXIT
+	restarts_say
+	[ "$rc" = 0 ] || fail "the run ended early, with status $rc"
+	[ "$restarted" -le "${MAX_RESTARTS:-3}" ] || fail "$restarted guests were started again"
+	[ "$passed" != 0 ] || [ "$failed" != 0 ] || fail "no case has passed"
+	say "$passed passed, $failed failed, $skipped skipped"
+	[ "$failed" = 0 ] || exit 1
+	exit 0
+}
+
+main() {
+	local suite
+	check_options
+	need_root
+	"$KLP_TOOLS/setup.sh"
+	SLOW=1
+	GUESTS=${GUESTS:-2}
+	if [ "$CONFIG" = rt ]; then
+		# Nearly as fast; more switches of tasks.
+		SLOW=2
+	elif [ "$CONFIG" != default ]; then
+		# Such a guest is several times as slow: fewer rounds of what is repeated.
+		# They wait most of the time, for kobjects that are released late on purpose.
+		SLOW=4
+		GUESTS=${GUESTS_DEBUG:-4}
+		ROUNDS=${ROUNDS:-30}
+		SECONDS_EACH=${SECONDS_EACH:-60}
+	fi
+	if is_foreign "$ARCH"; then
+		# Emulated whatever the machine has: fewer rounds of what is repeated.
+		SLOW=2
+		ROUNDS=${ROUNDS:-50}
+		say "ARCH=$ARCH is emulated: $ROUNDS rounds of what is repeated, instead of 200"
+	fi
+	hold_build "$ARCH" "$CORE" "$CONFIG"
+	run=$KLP_CACHE/run/$build
+	mkdir -p "$run"
+	lock "run-$build" 6
+	restarts_begin "$build"
+	trap sum_up EXIT
+	say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""
+	kvm_works "$build" || :
+	BESIDE=0
+	case " $SUITE " in *" host "*) start_host;; esac
+	for suite in $SUITE; do [ "$suite" = host ] || "start_$suite"; done
+	wait
+	for suite in $SUITE; do "end_$suite"; done
+}
+[ -n "${KLP_SOURCED:-}" ] || main "$@"

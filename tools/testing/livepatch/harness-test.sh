@@ -1,0 +1,321 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0
+# Tests of the harness itself, of made-up output: each rule by which a run fails, by a
+# fault that breaks it. Part of make test SUITE=host; needs the base kernel's tree, and
+# boots nothing. The last line counts.
+# shellcheck disable=SC2034
+KLP_SOURCED=y
+. "$(dirname "$0")/test.sh"
+
+good=0 bad=0
+need_root
+tmp=$(mktemp -d "$KLP_CACHE/harness-test.XXXXXX")
+trap 'rm -rf "$tmp"' EXIT
+
+# wants WHAT WANTED FOUND
+wants() {
+	if [ "$2" = "$3" ]; then
+		good=$((good + 1))
+	else
+		bad=$((bad + 1))
+		say "of $1: \"$3\", not \"$2\""
+	fi
+}
+
+# What a script says: passed, failed and skipped are counted.
+cases_tests() {
+	local wanted script plan text
+	SKIPS=$tmp/skips
+	printf '%s\n' '* c * ^test-x\.sh: b: not in C$' 's390x * * ^test-x\.sh: no such machine$' >"$SKIPS"
+	while IFS='|' read -r wanted plan text; do
+		printf '%b' "$text" >"$tmp/out"
+		wants "the script's \"$text\", plan \"$plan\"" "$wanted" "$(
+			ARCH=x86_64 CORE=c CONFIG=default
+			read_cases "$tmp/out" test-x.sh "$plan" >"$tmp/said"
+			echo "$passed $failed $skipped")"
+	done <<-'EOT'
+		2 0 0|2|TEST: a ... ok\nTEST: b ... ok\n== test-x.sh: 0\n
+		2 0 0||plan 2\nTEST: a ... ok\nTEST: b ... noise\nok\n== test-x.sh: 0\n
+		1 1 0||TEST: a ... ok\n== test-x.sh: 0\n
+		1 1 0|2|TEST: a ... ok\n== test-x.sh: 0\n
+		3 1 0|2|TEST: a ... ok\nTEST: b ... ok\nTEST: c ... ok\n== test-x.sh: 0\n
+		0 1 0|0|== test-x.sh: 0\n
+		1 1 0|1|TEST: a ... ok\n
+		1 1 0|2|TEST: a ... ok\nTEST: b ... not ok\n== test-x.sh: 1\n
+		1 1 0|2|TEST: a ... ok\nTEST: b ... \n== test-x.sh: 0\n
+		1 1 0|2|TEST: a ... \nTEST: b ... ok\n== test-x.sh: 0\n
+		1 1 0|1|TEST: a ... ok\n== test-x.sh: 139\n
+		1 1 0|1|TEST: a ... ok\n== test-y.sh: 0\n
+		1 0 1|2|TEST: a ... ok\nTEST: b ... SKIP (not in C)\n== test-x.sh: 0\n
+		1 1 0|2|TEST: a ... ok\nTEST: b ... SKIP (I am tired)\n== test-x.sh: 0\n
+		1 1 0|2|TEST: a ... ok\nTEST: c ... SKIP (not in C)\n== test-x.sh: 0\n
+		0 1 0||SKIP: no such machine\n== test-x.sh: 4\n
+		0 1 0||== test-x.sh: 4\n
+		0 1 0||\n
+	EOT
+	wants "a reason of another architecture" "0 0 1" "$(
+		ARCH=s390x CORE=rust CONFIG=default
+		printf 'SKIP: no such machine\n== test-x.sh: 4\n' >"$tmp/out"
+		read_cases "$tmp/out" test-x.sh "" >"$tmp/said"
+		echo "$passed $failed $skipped")"
+	unset SKIPS
+}
+
+# What the unit tests say.
+kunit_tests() {
+	local wanted text
+	SKIPS=$tmp/skips
+	printf '%s\n' '* rust * ^kunit: s\.b: not here$' 's390x rust * ^kunit: s\.a: broken in the base kernel$' >"$SKIPS"
+	while IFS='|' read -r wanted text; do
+		printf '%b' "$text" | sed 's/^/[    1.000000] /' >"$tmp/log"
+		wants "the log's \"$text\"" "$wanted" "$(
+			ARCH=x86_64 CORE=rust CONFIG=default
+			read_kunit "$tmp/log" >"$tmp/said"
+			if [ "$failed" -gt 1 ]; then echo "some"; else echo "$passed $failed $skipped"; fi)"
+	done <<-'EOT'
+		2 0 0|KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: s\n    1..2\n    ok 1 a\n    ok 2 b\n# s: pass:2 fail:0 skip:0 total:2\nok 1 s\n
+		1 1 0|KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: s\n    1..2\n    not ok 1 a\n    ok 2 b\nnot ok 1 s\n
+		1 0 1|KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: s\n    1..2\n    ok 1 a\n    ok 2 b # SKIP not here\nok 1 s\n
+		1 1 0|KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: s\n    1..2\n    ok 1 a\n    ok 2 b # SKIP tired\nok 1 s\n
+		some|KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: s\n    1..2\n    ok 1 a\n
+		some|KTAP version 1\n1..2\n    KTAP version 1\n    # Subtest: s\n    1..1\n    ok 1 a\nok 1 s\n
+		some|nothing of the kind\n
+		some|KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: s\n    1..1\n    ok 1 a # SKIP not here\nok 1 s # SKIP\n
+	EOT
+	unset SKIPS
+}
+
+# What the benchmark makes of a guest's log, and of a figure that is missing.
+bench_tests() {
+	local wanted text
+	while IFS='|' read -r wanted text; do
+		printf '%b' "$text" >"$tmp/log"
+		wants "the benchmark's guest: \"$text\"" "$wanted" "$(enter python3 -B -c '
+import pathlib, sys
+sys.path.insert(0, "/clone/tools/testing/livepatch/bench")
+import bench
+print(bench.read_log(pathlib.Path(sys.argv[1]), "c", 1)[1])' "/klp/${tmp##*/}/log")"
+	done <<-'EOT'
+		None|@result call steady 1 0 7 instructions\n@end 1\n
+		1 figures are not in its log|@result call steady 1 0 7 instructions\n@end 2\n
+		did not end|@result call steady 1 0 7 instructions\n
+		no memory|@fail no memory\n
+		its kernel says: 4,1,2,-;WARNING: at f|@log 4,1,2,-;WARNING: at f\n@end 0\n
+	EOT
+	while IFS='|' read -r wanted text; do
+		wants "the bars: $text" "$wanted" "$(enter python3 -B -c '
+import sys
+sys.path.insert(0, "/clone/tools/testing/livepatch/bench")
+import bench
+have, cases = sys.argv[1:]
+pairs = {("call", have, 1, 0, 1): {"c": 50.0, "rust": 2.0, "unit": "x"}}
+bars = [(("call", "steady", 1, 0), 20, 20, True), (("load", "total", 1, 0), 20, 20, False)]
+print(*bench.judge(pairs, bars, cases))' "${text%% *}" "${text#* }" | tail -n 1)"
+	done <<-'EOT'
+		1 0 0|steady quick
+		0 1 0|other quick
+		1 0 0|steady call
+		1 1 0|steady call load
+		1 1 0|steady 
+		0 0 0|other hold
+	EOT
+}
+
+# A run that dies keeps what it has counted, and fails.
+run_tests() {
+	local wanted does
+	while IFS='|' read -r wanted does; do
+		wants "a run that does \"$does\"" "$wanted" "$(
+			(
+				set -e
+				RESTARTS=$tmp/restarts
+				: >"$RESTARTS"
+				trap sum_up EXIT
+				eval "$does"
+			) >"$tmp/said" 2>/dev/null && rc=0 || rc=$?
+			echo "$(tail -n 1 "$tmp/said"), $rc")"
+	done <<-'EOT'
+		2 passed, 0 failed, 0 skipped, 0|pass; pass
+		1 passed, 1 failed, 0 skipped, 1|pass; fail x
+		2 passed, 1 failed, 0 skipped, 1|pass; pass; exit 3
+		1 passed, 1 failed, 0 skipped, 1|pass; die "no more"
+		0 passed, 1 failed, 0 skipped, 1|:
+		0 passed, 1 failed, 2 skipped, 1|skipped=2
+		1 passed, 0 failed, 0 skipped, 0|pass; printf 'x\nx\n' >"$RESTARTS"
+		1 passed, 1 failed, 0 skipped, 1|pass; printf 'x\nx\nx\nx\n' >"$RESTARTS"
+	EOT
+}
+
+# A step whose command fails in its middle has failed; where bash would not see that, no
+# step is run.
+step_tests() {
+	local wanted does
+	half() { echo a; false; echo b; }
+	whole() { echo a; }
+	while IFS='|' read -r wanted does; do
+		wants "\"$does\"" "$wanted" "$(
+			KLP_CACHE=$tmp/cache
+			(
+				set -e
+				eval "$does"
+			) >"$tmp/said" 2>&1 &
+			wait $! && rc=0 || rc=$?
+			echo "$(grep -c 'ok (' "$tmp/said") $(grep -c 'FAILED (' "$tmp/said") $rc")"
+	done <<-'EOT'
+		1 0 0|step whole "advice" whole
+		0 1 1|step half "advice" half
+		1 1 1|step whole "advice" whole; step half "advice" half; step whole "advice" whole
+		0 0 70|step half "advice" half || true
+		0 0 70|if step half "advice" half; then echo; fi
+		1 1 0|attempt half half; attempt whole whole
+	EOT
+}
+
+# Which guests are started again, how often, and what a run says of it. The guests are
+# made up: each word is what one does, in turn.
+restart_tests() {
+	local build=harness-test wanted does kvm run
+	KLP_CACHE=$tmp/cache
+	run=$KLP_CACHE/run/$build
+	mkdir -p "$run"
+	while IFS='|' read -r wanted kvm does; do
+		# shellcheck disable=SC2030,SC2031
+		wants "guests: $kvm $does" "$wanted" "$(
+			RESTARTS=$run/restarts
+			: >"$RESTARTS"
+			GUEST_BOOT_SECONDS=3 SLOW=1
+			kvm_works() { [ "$kvm" = kvm ]; }
+			# What a guest does is known by how many consoles are kept.
+			guest_boot() {
+				local n kept=("$run"/made-up.try*.console)
+				n=${#kept[@]}
+				[ -e "${kept[0]}" ] || n=0
+				read -ra what <<<"$does"
+				echo "[    0.000000] Linux version 7.3.0" >"$2"
+				case ${what[$n]} in
+				hang) sleep 10;;
+				die) echo "[    1.000000] Kernel panic - not syncing: VFS" >>"$2"; sleep 6;;
+				kunit) echo "[    1.000000] KTAP version 1" >>"$2"; sleep 6;;
+				oops) : >"$run/made-up.out"; printf '[    1.000000] %s\n' "Oops: int3: 0000 [#1] SMP" "RIP: 0010:0xffffffffc0201234" >>"$2";;
+				cut) : | tee "$run/made-up."{out,log,end};;
+				splat) echo "[    1.000000] WARNING: at f" | tee "$run/made-up."{out,log,end} >/dev/null; echo "$GUEST_ENDS" >>"$2";;
+				late) : | tee "$run/made-up."{out,log,end}; printf '%s\n' "$GUEST_ENDS" "WARNING: at f" >>"$2";;
+				ok) : | tee "$run/made-up."{out,log,end}; printf '%s\n' "$GUEST_ENDS" "reboot: Power down" >>"$2";;
+				esac
+			}
+			if guest "$build" made-up 20 true >/dev/null; then printf ok; else printf failed; fi
+			restarts_say | sed -n 's/^restarted guests: / /p' | tr -d '\n'
+			printf ' %s' "$(find "$run" -name 'made-up.try*.console' | wc -l)"
+			rm -f "$run/made-up".* "$RESTARTS"
+		)"
+	done <<-'EOT'
+		ok 0|tcg|ok
+		ok 1 1|tcg|hang ok
+		failed 1 1|tcg|hang die ok
+		failed 1 1|tcg|hang hang ok
+		failed 1 1|tcg|hang oops ok
+		failed 0|tcg|oops ok
+		failed 0|tcg|die ok
+		failed 0|tcg|kunit ok
+		failed 0|kvm|hang ok
+		failed 0|tcg|splat ok
+		failed 0|tcg|late ok
+		failed 0|tcg|cut ok
+	EOT
+}
+
+# What guest_splats finds, and what it lets pass.
+splat_tests() {
+	local trace='Call Trace:\n <TASK>\n f+0x1/0x2\n </TASK>' text wanted
+	while IFS='|' read -r wanted text; do
+		wants "the log's \"$text\"" "$wanted" \
+			"$(guest_splats <(printf '%b\n' "${text//TRACE/$trace}") | grep -c 'BUG:\|WARNING:\|Call Trace:' || :)"
+	done <<-'EOT'
+		0|all is well
+		1|WARNING: at f
+		2|BUG: x\nTRACE
+		0|KLP-EXPECT: BUG: x\nBUG: x\nTRACE
+		1|KLP-EXPECT: BUG: x\nBUG: x\nTRACE\nBUG: y
+		1|KLP-EXPECT: Call Trace:\nTRACE\nWARNING: z
+		1|KLP-EXPECT: BUG: x\n===== klpr 1 2: next =====\nBUG: x
+		1|BUG: x\nKLP-EXPECT: BUG: x
+	EOT
+}
+
+# What compilers say of our files, and of others.
+warning_tests() {
+	local wanted text
+	while IFS='|' read -r wanted text; do
+		printf '%b\n' "$text" >"$tmp/log"
+		wants "the compiler's \"$text\"" "$wanted" "$(our_warnings "$tmp/log" | sed -n 's/^file: //p' | xargs)"
+	done <<-'EOT'
+		|  CC      kernel/livepatch/hooks.o
+		kernel/livepatch/core.rs|warning: unused import\n  --> /klp/tree-7.3/kernel/livepatch/core.rs:12:5\n   |\n12 | use x;\n
+		|warning: unused import\n  --> /klp/tree-7.3/rust/kernel/lib.rs:12:5\n   |\n
+		kernel/livepatch/exiting.c|../kernel/livepatch/exiting.c:12:3: warning: unused variable [-Wunused]
+		|../kernel/livepatch/core.c:12:3: warning: unused variable [-Wunused]
+		tools/testing/selftests/livepatch_rust/klpr_task.c|/klp/build/x/selftests/livepatch_rust/klpr_task.c:1:2: warning: y
+		tools/testing/selftests/livepatch_rust/test_modules/klpr_worker.c|klpr_worker.o: warning: objtool: klpr_work(): unexpected end of section .text
+		|kernel/sched/core.o: warning: objtool: x(): unexpected end of section .text
+		kernel/livepatch/core.rs|error[E0425]: cannot find value\n --> ../kernel/livepatch/core.rs:1:1\n
+	EOT
+}
+
+# Only a folder that is ours is written to, and removed.
+cache_tests() {
+	local wanted does
+	while IFS='|' read -r wanted does; do
+		rm -rf "$tmp/c"
+		wants "\"$does\"" "$wanted" "$(
+			cd "$tmp"
+			(
+				KLP_CACHE=$tmp/c
+				eval "$does"
+			) >/dev/null 2>&1 && rc=0 || rc=$?
+			echo "$rc $(find c -mindepth 1 2>/dev/null | LC_ALL=C sort | xargs)")"
+	done <<-'EOT'
+		0 c/.klp-rust-cache|need_cache
+		0 c/.klp-rust-cache|mkdir c; need_cache
+		1 c/log c/log/syslog|mkdir -p c/log; touch c/log/syslog; need_cache
+		1 c/log c/log/syslog|mkdir -p c/log; touch c/log/syslog; KLP_CACHE=$tmp/c "$KLP_TOOLS/clean.sh"
+		1 c/log c/log/syslog|mkdir -p c/log; touch c/log/syslog; KLP_CACHE=$tmp/c "$KLP_TOOLS/clean.sh" all
+		0 |KLP_CACHE=$tmp/c "$KLP_TOOLS/clean.sh" all
+		0 |need_cache; mkdir -p c/{log,root-x,guest-y,tree-z,build,base-7.3}; touch c/kvm-1; KLP_CACHE=$tmp/c "$KLP_TOOLS/clean.sh" all
+		0 c/.klp-rust-cache c/base-7.3 c/guest-y c/root-x|need_cache; mkdir -p c/{log,root-x,guest-y,tree-z,build,base-7.3}; touch c/kvm-1; KLP_CACHE=$tmp/c "$KLP_TOOLS/clean.sh"
+		1 c/.klp-rust-cache c/lock c/lock/build-x c/root-x|need_cache; mkdir c/root-x; lock build-x 5 -s; KLP_CACHE=$tmp/c "$KLP_TOOLS/clean.sh" all
+	EOT
+}
+
+# A clone waits as long as another builds from the tree, and then has it as it wants it.
+tree_tests() {
+	local order
+	order=$(
+		KLP_CACHE=$tmp/tree-cache TREE=$tmp/tree-cache/tree-7.3
+		need_cache
+		tree_key() { echo "$want"; }
+		mkdir -p "$TREE" "$tmp/tools"
+		echo one >"$TREE/.klp-key"
+		# What tree.sh does, as far as it matters here.
+		cat >"$tmp/tools/tree.sh" <<-EOT
+			KLP_SOURCED=y; . "$KLP_TOOLS/lib.sh"
+			KLP_CACHE=$KLP_CACHE
+			change() { echo "changed" >>"$tmp/order"; echo two >"$TREE/.klp-key"; }
+			with_lock tree-7.3 change 2>/dev/null
+		EOT
+		chmod +x "$tmp/tools/tree.sh"
+		sed -i '1i #!/usr/bin/env bash' "$tmp/tools/tree.sh"
+		KLP_TOOLS=$tmp/tools
+		(want=one; hold_tree; echo "first builds" >>"$tmp/order"; sleep 2; echo "first has built" >>"$tmp/order") &
+		sleep 0.5
+		(want=two; hold_tree; echo "second builds" >>"$tmp/order") &
+		wait
+		paste -sd, "$tmp/order")
+	wants "two clones" "first builds,first has built,changed,second builds" "$order"
+}
+
+for part in cases kunit bench run step splat warning cache tree restart; do
+	was=$good was_bad=$bad
+	"${part}_tests"
+	say "$part: $((good - was)) passed, $((bad - was_bad)) failed"
+done
+[ "$bad" = 0 ]
