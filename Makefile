@@ -10,6 +10,8 @@ export TOOLCHAIN ?= llvm
 export CASES
 export COUNT
 export CHUNK
+export PARTS
+export CHECKS
 export SEED
 export LINUX
 export MOD
@@ -17,7 +19,7 @@ export VMLINUX
 export TARGETS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test bench soak kernel modules shell apply series check check-patch clean distclean
+.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
@@ -25,6 +27,7 @@ help:
 	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
 	@echo '  make test       ARCH=x86_64|s390x|ppc64le (demo, kernel and modules, too);'
 	@echo '                  all suites; SUITE="upstream ours kunit host" CORE=rust|c CONFIG=default|debug|kasan|rt'
+	@echo '  make test-all   everything, for hours; goes on where it was; PARTS="test-rt soak"'
 	@echo '  make bench      both cores, measured in instructions; CASES="enable call" or CASES=quick'
 	@echo '  make soak       transitions by the thousand, under load: COUNT=2000; goes on where it was'
 	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
@@ -39,7 +42,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test bench soak shell check check-patch:
+demo test test-all bench soak shell check check-patch:
 	@$(T)/$@.sh
 
 kernel modules:
