@@ -9,8 +9,10 @@ KLP_SOURCED=y
 
 good=0 bad=0
 need_root
-tmp=$(mktemp -d "$KLP_CACHE/harness-test.XXXXXX")
-trap 'rm -rf "$tmp"' EXIT
+scratch harness-test
+tmp=$scratch
+# The same in the toolchain root.
+in_root=/klp/${tmp#"$KLP_CACHE/"}
 
 # wants WHAT WANTED FOUND
 wants() {
@@ -85,16 +87,22 @@ kunit_tests() {
 	unset SKIPS
 }
 
+# bench_py CODE ARGUMENTS...: run Python that uses the benchmark's.
+bench_py() {
+	enter python3 -B -c 'import sys
+sys.path.insert(0, "/clone/tools/testing/livepatch/bench")
+import bench
+'"$1" "${@:2}"
+}
+
 # What the benchmark makes of a guest's log, and of a figure that is missing.
 bench_tests() {
 	local wanted text
 	while IFS='|' read -r wanted text; do
 		printf '%b' "$text" >"$tmp/log"
-		wants "the benchmark's guest: \"$text\"" "$wanted" "$(enter python3 -B -c '
-import pathlib, sys
-sys.path.insert(0, "/clone/tools/testing/livepatch/bench")
-import bench
-print(bench.read_log(pathlib.Path(sys.argv[1]), "c", 1)[1])' "/klp/${tmp##*/}/log")"
+		wants "the benchmark's guest: \"$text\"" "$wanted" "$(bench_py '
+import pathlib
+print(bench.read_log(pathlib.Path(sys.argv[1]), "c", 1)[1])' "$in_root/log")"
 	done <<-'EOT'
 		None|@result call steady 1 0 7 instructions\n@end 1\n
 		1 figures are not in its log|@result call steady 1 0 7 instructions\n@end 2\n
@@ -103,10 +111,7 @@ print(bench.read_log(pathlib.Path(sys.argv[1]), "c", 1)[1])' "/klp/${tmp##*/}/lo
 		its kernel says: 4,1,2,-;WARNING: at f|@log 4,1,2,-;WARNING: at f\n@end 0\n
 	EOT
 	while IFS='|' read -r wanted text; do
-		wants "the bars: $text" "$wanted" "$(enter python3 -B -c '
-import sys
-sys.path.insert(0, "/clone/tools/testing/livepatch/bench")
-import bench
+		wants "the bars: $text" "$wanted" "$(bench_py '
 have, cases = sys.argv[1:]
 pairs = {("call", have, 1, 0, 1): {"c": 50.0, "rust": 2.0, "unit": "x"}}
 bars = [(("call", "steady", 1, 0), 20, 20, True), (("load", "total", 1, 0), 20, 20, False)]

@@ -78,6 +78,14 @@ need_cache() {
 		>"$KLP_CACHE/$CACHE_MARK" 2>/dev/null || die "cannot write to the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
 }
 
+# scratch NAME: a new folder in the cache, in $scratch, which goes when this shell ends.
+scratch() {
+	scratch=$KLP_CACHE/tmp/$1-$$
+	rm -rf --one-file-system "$scratch"
+	mkdir -p "$scratch"
+	trap 'rm -rf --one-file-system "$scratch"' EXIT
+}
+
 need_root() {
 	[ "$(id -u)" = 0 ] || die "this needs root, for a mount name space and chroot" "type: sudo make ${KLP_GOAL:-demo}"
 	need_cache

@@ -8,17 +8,18 @@
 
 good=0 bad=0
 need_root
-work=$(mktemp -d "$KLP_CACHE/setup-test.XXXXXX")
+scratch setup-test
+work=$scratch
 cleanup() {
-	exec 3>&-
 	[ -z "${mirror_pid:-}" ] || pkill -P "$mirror_pid" || :
+	! mountpoint -q "$work/small" || umount "$work/small"
 	rm -rf --one-file-system "$work"
 }
 trap cleanup EXIT
 
 # The mirror runs in the toolchain root, which has what it needs.
 mkdir "$work/mirror"
-enter python3 -B /clone/tools/testing/livepatch/setup-mirror.py "/klp/${work##*/}/mirror" \
+enter python3 -B /clone/tools/testing/livepatch/setup-mirror.py "/klp/${work#"$KLP_CACHE/"}/mirror" \
 	/clone/tools/testing/livepatch /bin/busybox >"$work/mirror.log" 2>&1 &
 mirror_pid=$!
 for _ in $(seq 300); do
@@ -122,7 +123,6 @@ begin_with source
 # Of others, one was used lately.
 mkdir "$work/cache/root-000000000000" "$work/cache/root-111111111111"
 touch -d '-40 days' "$work/cache/root-000000000000/.used" "$work/cache/root-000000000000"
-touch -d '-40 days' "$work/cache/root-111111111111"
 touch -d '-20 days' "$work/cache/root-111111111111/.used"
 touch -d '-40 days' "$work/cache/root-111111111111"
 set_up "$work/cache" || :

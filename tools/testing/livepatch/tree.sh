@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 update_tree() {
-	local new key f
+	local key f
 	key=$(tree_key)
 	if [ ! -e "$TREE/.complete" ]; then
 		need_disk 6
@@ -18,13 +18,11 @@ update_tree() {
 		: >"$TREE.part/.complete"
 		mv "$TREE.part" "$TREE"
 	fi
-	new=$(mktemp -d "$KLP_CACHE/tree-new.XXXXXX")
-	# shellcheck disable=SC2064
-	trap "rm -rf '$new'" EXIT
-	try overlay_into "$BASE" "$new"
+	scratch tree
+	try overlay_into "$BASE" "$scratch"
 	[ "$status" = 0 ] || exit 1
 	rm -f "$TREE/.klp-key"
-	cd "$new"
+	cd "$scratch"
 	find . -type f -printf '%P\n' | LC_ALL=C sort >"$TREE/.klp-files.new"
 	# Until all is done, the list is that of before and this one: a run that comes after
 	# one that was interrupted knows all that may have to go.
