@@ -148,9 +148,7 @@ build_all() {
 	if [ $# != 0 ]; then
 		compile "Building $* of $name" "look at the lines above" kmake "$name" "$@"
 	else
-		rm -f "$out/.klp-seed"
 		compile "Building $name" "look at the lines above" build
-		: >"$out/.klp-seed"
 		if [ "$goal" = bench ]; then
 			compile "Building the benchmark for $name" "look at the lines above" build_bench
 		else

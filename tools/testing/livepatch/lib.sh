@@ -308,7 +308,7 @@ begin_build() {
 	rm -rf "$out.part"
 	mkdir -p "$out.part"
 	seed=$(build_name "${name%%-*}" rust default)
-	if [ -e "$KLP_CACHE/build/$seed/.klp-seed" ]; then
+	if [ -e "$KLP_CACHE/build/$seed/.klp-built-tests" ]; then
 		need_disk 6
 		step "Copying $seed to $name" "free some space, then run the same command again" copy_build "$seed" "$name"
 	fi
