@@ -86,15 +86,9 @@ plan_of() {
 	grep -c '^[[:space:]]*start_test ' "$KLP_CACHE/build/$build/selftests/livepatch/$2" || :
 }
 
-# room: wait until there is room for one more guest.
+# room: wait until there is room for one more guest. What runs beside guests is no guest.
 room() {
-	local beside
-	while :; do
-		beside=$(for t in harness setup; do [ -e "$run/host-$t.status" ] || echo "$t"; done | wc -l)
-		[ "$BESIDE" != 0 ] || beside=0
-		[ "$(jobs -rp | wc -l)" -ge $((GUESTS + beside)) ] || return 0
-		wait -n || :
-	done
+	while [ "$(jobs -rp | grep -cvxF "$BESIDE" || :)" -ge "$GUESTS" ]; do wait -n || :; done
 }
 
 # start_scripts FOLDER SECONDS SCRIPT...: run scripts of a folder, each in a guest of
@@ -255,7 +249,7 @@ start_host() {
 			"$KLP_TOOLS/$t-test.sh" >"$run/said.host-$t" 2>&1 || rc=$?
 			echo "$rc" >"$run/host-$t.status"
 		) &
-		BESIDE=$((BESIDE + 1))
+		BESIDE+=$!$'\n'
 	done
 }
 # What these have said.
@@ -319,7 +313,7 @@ main() {
 	trap sum_up EXIT
 	say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""
 	kvm_works "$build" || :
-	BESIDE=0
+	BESIDE=$'\n'
 	case " $SUITE " in *" host "*) start_host;; esac
 	for suite in $SUITE; do [ "$suite" = host ] || "start_$suite"; done
 	wait
