@@ -67,10 +67,31 @@ sources() {
 	done
 }
 
+# package_list FILE: the packages of a list, as mmdebstrap wants them.
+package_list() { sed 's/#.*//' "$KLP_TOOLS/$1" | sed "s,/backports,/$DEBIAN_BACKPORTS,g" | xargs | tr ' ' ,; }
+
 # in_own_mounts COMMAND...: nothing that it mounts outlives it, however it ends. Of our
 # locks it keeps the one of the set-up only, as long as anything of it lives: apt tells
 # its helpers numbers of file descriptors, of which dash knows those up to 9.
 in_own_mounts() { unshare --mount --propagation private --kill-child --fork "$@" 4>&- 5>&- 6>&- 7>&- 8>&-; }
+
+# bootstrap SUITES PACKAGES OPTION...: a root, $part, of the first of the suites, with
+# packages of all of them.
+bootstrap() {
+	local suites=$1 list=$2; shift 2
+	rm -rf --one-file-system "$part"
+	# shellcheck disable=SC2086
+	sources $suites >"$part.list"
+	apt_options "$part.apt"
+	in_own_mounts mmdebstrap --mode=root --include="$list" --aptopt="$part.apt" "$@" "${suites%% *}" "$part" "$part.list"
+	rm -f "$part.list" "$part.apt"
+}
+
+# finish PART NAME: what was made is whole, and gets its name.
+finish() {
+	: >"$1/.complete"
+	mv "$1" "$2"
+}
 
 root_host_config() { # ROOT: the host's way to the network
 	local f
@@ -98,20 +119,13 @@ says() {
 
 # The packages are kept until the root is whole: what was fetched is not fetched again.
 make_packages() {
-	local list archives=$ROOT.packages
-	rm -rf --one-file-system "$part"
+	local archives=$ROOT.packages
 	mkdir -p "$archives/partial"
-	# shellcheck disable=SC2046
-	sources "$DEBIAN_SUITE" "$DEBIAN_SUITE-updates" "$DEBIAN_BACKPORTS" "$DEBIAN_SUITE-security" >"$part.list"
-	apt_options "$part.apt"
-	list=$(sed 's/#.*//' "$KLP_TOOLS/packages" | sed "s,/backports,/$DEBIAN_BACKPORTS,g" | xargs | tr ' ' ,)
-	in_own_mounts mmdebstrap --mode=root --variant="${KLP_VARIANT:-minbase}" --include="$list" \
-		--aptopt="$part.apt" --aptopt='APT::Keep-Downloaded-Packages "true"' \
+	bootstrap "$DEBIAN_SUITE $DEBIAN_SUITE-updates $DEBIAN_BACKPORTS $DEBIAN_SUITE-security" "$(package_list packages)" \
+		--variant="${KLP_VARIANT:-minbase}" --aptopt='APT::Keep-Downloaded-Packages "true"' \
 		--skip=download/empty,essential/unlink,cleanup/apt/cache \
 		--setup-hook="mkdir -p \"\$1/var/cache/apt/archives\" && mount --bind \"$archives\" \"\$1/var/cache/apt/archives\"" \
-		--customize-hook='umount "$1/var/cache/apt/archives"' \
-		"$DEBIAN_SUITE" "$part" "$part.list"
-	rm -f "$part.list" "$part.apt"
+		--customize-hook='umount "$1/var/cache/apt/archives"'
 	root_host_config "$part"
 }
 
@@ -159,10 +173,7 @@ stage_whole() { "make_$1"; "check_$1"; : >"$part/.$1"; }
 
 make_root() {
 	local part=$ROOT.part said
-	if [ -e "$ROOT/.complete" ]; then
-		: >"$ROOT/.used"
-		return
-	fi
+	[ ! -e "$ROOT/.complete" ] || return 0
 	need_disk 12
 	stage packages "Toolchain root: Debian $DEBIAN_SUITE, compilers, QEMU"
 	stage bindgen "Toolchain root: bindgen $BINDGEN_VERSION"
@@ -172,9 +183,7 @@ make_root() {
 	"rustc $RUST_VERSION "*) ;;
 	*) note "Debian has $said now; $RUST_VERSION is what was tested";;
 	esac
-	: >"$part/.complete"
-	: >"$part/.used"
-	mv "$part" "$ROOT"
+	finish "$part" "$ROOT"
 	rm -rf "$ROOT.packages"
 }
 
@@ -183,14 +192,9 @@ make_root() {
 make_guest_root() { # ARCH
 	local root part
 	root=$(guest_root "$1") part=$root.part
-	if [ -e "$root/.complete" ]; then
-		: >"$root/.used"
-		return
-	fi
+	[ ! -e "$root/.complete" ] || return 0
 	step "Guest root: Debian for $1" "$again" extract_guest_root "$1"
-	: >"$part/.complete"
-	: >"$part/.used"
-	mv "$part" "$root"
+	finish "$part" "$root"
 }
 
 extract_guest_root() { # ARCH
@@ -205,16 +209,9 @@ extract_guest_root() { # ARCH
 }
 
 extract_suite() { # SUITE
-	local list
-	rm -rf --one-file-system "$part"
-	sources "$1" >"$part.list"
-	apt_options "$part.apt"
-	list=$(sed 's/#.*//' "$KLP_TOOLS/guest-packages" | xargs | tr ' ' ,)
-	in_own_mounts mmdebstrap --mode=root --variant=extract --architectures="$DEBIAN_ARCH" --include="base-files,$list" \
-		--aptopt="$part.apt" \
-		--setup-hook='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done' \
-		"$1" "$part" "$part.list"
-	rm -f "$part.list" "$part.apt"
+	local f
+	bootstrap "$1" "base-files,$(package_list guest-packages)" --variant=extract --architectures="$DEBIAN_ARCH" \
+		--setup-hook='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
 	# What the packages' scripts would have done.
 	install -m 755 "$KLP_TOOLS/guest-init.sh" "$part/usr/sbin/klp-init"
 	ln -sf mawk "$part/usr/bin/awk"
@@ -306,8 +303,7 @@ make_source() {
 				"check the network; if Debian has it no more, give your own with LINUX=<$KERNEL_SERIES tree or tarball>" \
 				fetch_source "$BASE.part"
 		fi
-		: >"$BASE.part/.complete"
-		mv "$BASE.part" "$BASE"
+		finish "$BASE.part" "$BASE"
 	fi
 	v=$(kernel_version "$BASE")
 	[ "$v" = "$KERNEL_TESTED" ] || note "the base kernel is $v; $KERNEL_TESTED is what was tested"
@@ -318,8 +314,7 @@ make_source() {
 make_oldest() {
 	[ ! -e "$RUST_OLDEST_ROOT/.complete" ] || return 0
 	step "rustc $RUST_OLDEST, the oldest for this kernel" "$again" unpack_oldest "$RUST_OLDEST_ROOT.part"
-	: >"$RUST_OLDEST_ROOT.part/.complete"
-	mv "$RUST_OLDEST_ROOT.part" "$RUST_OLDEST_ROOT"
+	finish "$RUST_OLDEST_ROOT.part" "$RUST_OLDEST_ROOT"
 }
 
 unpack_oldest() { # PART
@@ -348,10 +343,10 @@ unpack_oldest() { # PART
 # What other clones or earlier versions have made, and none has used for a month.
 prune() {
 	local old
-	: >"$BASE/.used"
-	[ ! -d "$TREE" ] || : >"$TREE/.used"
+	for old in "$ROOT" "$BASE" "$TREE" "$(guest_root "${ARCH:-x86_64}")"; do
+		[ ! -d "$old" ] || : >"$old/.used"
+	done
 	for old in "$KLP_CACHE"/{root,guest,base,tree}-*; do
-		case $old in "$ROOT" | "$BASE" | "$TREE") continue;; esac
 		[ -d "$old" ] || continue
 		[ -z "$(find "$old/.used" "$old/.complete" "$old" -maxdepth 0 -mtime -30 2>/dev/null)" ] || continue
 		# The name is of no use to anybody while it goes.
