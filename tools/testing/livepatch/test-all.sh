@@ -3,7 +3,7 @@
 # All that there is to run, for hours: what CI has no time for, too. It goes on where it
 # was interrupted: a part that has passed is not run again until what is tested changes.
 # Each part's last run, with its commit, is in Documentation/livepatch/test-runs.rst,
-# which this writes. PARTS="kasan soak-s390x" runs some of them.
+# which this writes. PARTS="test-kasan soak-s390x" runs some of them.
 . "$(dirname "$0")/lib.sh"
 
 # NAME: COMMAND. In the order in which builds are of use to what comes after them.
