@@ -18,6 +18,7 @@
 
 #ifdef CONFIG_LIVEPATCH
 
+#include <linux/errno.h>
 #include <linux/jump_label.h>
 #include <linux/livepatch.h>
 #include <linux/sched.h>
@@ -38,6 +39,14 @@ static inline bool klp_test_skip_hooks(void)
 {
 	return READ_ONCE(klp_test_skip_hook_ranges);
 }
+
+extern bool klp_test_skip_hidden_returns, klp_test_skip_generated_code;
+
+static inline bool klp_test_skip_scan_rule(int error)
+{
+	return (error == -ENODATA && READ_ONCE(klp_test_skip_hidden_returns)) ||
+	       (error == -EINVAL && READ_ONCE(klp_test_skip_generated_code));
+}
 #else
 static __always_inline bool klp_test_skip_exit(void)
 {
@@ -45,6 +54,11 @@ static __always_inline bool klp_test_skip_exit(void)
 }
 
 static inline bool klp_test_skip_hooks(void)
+{
+	return false;
+}
+
+static inline bool klp_test_skip_scan_rule(int error)
 {
 	return false;
 }

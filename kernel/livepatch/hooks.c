@@ -8,6 +8,10 @@
  * livepatch.skip_hook_ranges=Y: transitions that start from now on do not see
  * tasks which ftrace's handler has sent to a function that they have yet to get
  * to. Such a task may run freed code: for machines that may crash.
+ *
+ * livepatch.skip_hidden_returns=Y, livepatch.skip_generated_code=Y: a stack that
+ * cannot be scanned, as a tracer has return addresses of it elsewhere, or as it
+ * has an address in generated code, is taken to be clear. The same goes for these.
  */
 
 #include <linux/jump_label.h>
@@ -48,3 +52,9 @@ module_param_cb(skip_exit_hook, &klp_skip_exit_hook_ops, NULL, 0600);
 
 bool klp_test_skip_hook_ranges;
 module_param_named(skip_hook_ranges, klp_test_skip_hook_ranges, bool, 0600);
+
+bool klp_test_skip_hidden_returns;
+module_param_named(skip_hidden_returns, klp_test_skip_hidden_returns, bool, 0600);
+
+bool klp_test_skip_generated_code;
+module_param_named(skip_generated_code, klp_test_skip_generated_code, bool, 0600);

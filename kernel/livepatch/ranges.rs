@@ -57,6 +57,14 @@ pub(crate) fn prepare<T: Copy>(ranges: &mut [Range<T>]) -> usize {
     kept
 }
 
+/// Returns what all of `ranges`, which must have gone through [`prepare`], lie in.
+pub(crate) fn within<T>(ranges: &[Range<T>]) -> core::ops::Range<usize> {
+    match (ranges.first(), ranges.last()) {
+        (Some(first), Some(last)) => first.start..last.end(),
+        _ => 0..0,
+    }
+}
+
 /// Finds the range that `addr` lies in. `ranges` must have gone through [`prepare`].
 ///
 /// No panics, no locks, no memory: it runs in the scheduler.
@@ -171,6 +179,7 @@ mod tests {
         assert_eq!(tag(310), None);
         assert_eq!(tag(0), None);
         assert_eq!(tag(usize::MAX), None);
+        assert_eq!(within(&r), 100..310);
     }
 
     #[test]
@@ -196,6 +205,7 @@ mod tests {
         let mut r: [Range<u32>; 0] = [];
         assert_eq!(prepare(&mut r), 0);
         assert!(find(&r, 1).is_none());
+        assert_eq!(within(&r), 0..0);
 
         let mut r = [range(5, 0, 1)];
         assert_eq!(prepare(&mut r), 0);

@@ -26,7 +26,11 @@ declare_trace! {
 pub(crate) enum Way {
     /// By itself, on its way to user mode.
     ExitToUser,
-    /// It did not run, or was the one that checks, and its stack allowed it.
+    /// It did not run, or was the one that checks, and no word of its stack was an address in a
+    /// function concerned.
+    StackScan,
+    /// The same, but for a word, or something that words do not tell: a reliable stack trace has
+    /// allowed it.
     StackCheck,
     /// By itself, in the scheduler: about to sleep in a freezable state, or a kernel thread.
     Scheduler,
@@ -43,6 +47,7 @@ impl Way {
     fn raw(self) -> c_uint {
         match self {
             Way::ExitToUser => bindings::klp_switch_way_KLP_WAY_EXIT_TO_USER,
+            Way::StackScan => bindings::klp_switch_way_KLP_WAY_STACK_SCAN,
             Way::StackCheck => bindings::klp_switch_way_KLP_WAY_STACK_CHECK,
             Way::Scheduler => bindings::klp_switch_way_KLP_WAY_SCHEDULER,
             Way::Idle => bindings::klp_switch_way_KLP_WAY_IDLE,

@@ -241,6 +241,11 @@ __rust_helper bool rust_helper_klp_look_for_hooks(void)
 	return !klp_test_skip_hooks();
 }
 
+__rust_helper bool rust_helper_klp_skip_scan_rule(int error)
+{
+	return klp_test_skip_scan_rule(error);
+}
+
 __rust_helper void rust_helper_lockdep_assert_preemption_disabled(void)
 {
 	lockdep_assert_preemption_disabled();

@@ -8,7 +8,12 @@
 //! that it cannot resolve) the trace is refused rather than guessed. So whoever
 //! acts on the absence of a function from a reliable trace, as livepatch does, acts on a fact.
 //!
-//! C header: [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h)
+//! Such an absence can often be had for less: [`scan_held`] looks at the words of a stack without
+//! asking what they are for. Where none of them is an address in a function, the task is not in it.
+//! Where one is, it may be left over from an earlier call, and only a trace can tell.
+//!
+//! C headers: [`include/linux/stacktrace.h`](srctree/include/linux/stacktrace.h),
+//! [`include/linux/stack_scan.h`](srctree/include/linux/stack_scan.h)
 //!
 //! # Examples
 //!
@@ -36,7 +41,10 @@ use crate::{
     task::Task,
     tasklist::Held,
 };
-use core::ops::ControlFlow;
+use core::ops::{
+    ControlFlow,
+    Range, //
+};
 
 /// Whether this kernel can make reliable stack traces at all.
 pub fn have_reliable() -> bool {
@@ -155,6 +163,93 @@ pub fn walk_held<B, F: FnMut(usize) -> ControlFlow<B>>(task: &Held<'_>, f: F) ->
     unsafe { walk_reliable(task, f) }
 }
 
+/// Looks for addresses on the stack of a task that is held, whatever they are there for.
+///
+/// Calls `f` with each word of the stack that lies in `within`, in the order of their places, until
+/// it breaks, and returns its value then, or `None` when there are no more. After `None` the task
+/// is in no code in `within` that `f` was not called for, does not return to any, and is not about
+/// to go to any but by calling a function. A task that has no stack any more (a zombie) is nowhere.
+///
+/// Does not sleep. RCU must be watching.
+///
+/// # Errors
+///
+/// - `EBUSY`: the task runs on another CPU.
+/// - `ENODATA`: return addresses of the task are kept elsewhere, by a tracer.
+/// - `EINVAL`: the task may be in code that was generated, and goes to wherever that says; `f` may
+///   have seen a part of the stack. Or its stack pointer does not point to its stack.
+/// - `ENOSYS`: the architecture has no such scans.
+#[inline]
+pub fn scan_held<B, F: FnMut(usize) -> ControlFlow<B>>(
+    task: &Held<'_>,
+    within: Range<usize>,
+    f: F,
+) -> Result<Option<B>> {
+    if task.runs_elsewhere() {
+        return Err(EBUSY);
+    }
+
+    #[cfg(CONFIG_STACK_SCAN)]
+    {
+        use crate::bindings;
+
+        // SAFETY: `task` is a valid task.
+        if !unsafe { bindings::try_get_task_stack(task.as_ptr()) } {
+            return Ok(None);
+        }
+        // SAFETY: The task is the current one or does not run, and stays so while it is held. The
+        // stack is pinned. Preemption is disabled while a task is held.
+        let found = unsafe { scan_pinned(task, within, f) };
+        // SAFETY: Pairs with `try_get_task_stack` above.
+        unsafe { bindings::put_task_stack(task.as_ptr()) };
+        found
+    }
+
+    #[cfg(not(CONFIG_STACK_SCAN))]
+    {
+        let _ = (within, f);
+        Err(ENOSYS)
+    }
+}
+
+/// [`scan_held`] of a stack that is there.
+///
+/// # Safety
+///
+/// The task must be current or not run, and its stack stay, for as long as this takes. Preemption
+/// must be disabled.
+#[cfg(CONFIG_STACK_SCAN)]
+#[inline]
+unsafe fn scan_pinned<B, F: FnMut(usize) -> ControlFlow<B>>(
+    task: &Task,
+    within: Range<usize>,
+    mut f: F,
+) -> Result<Option<B>> {
+    use crate::{
+        bindings,
+        error::to_result, //
+    };
+
+    let mut scan = bindings::stack_scan {
+        low: within.start,
+        size: within.end.saturating_sub(within.start),
+        ..Default::default()
+    };
+    // SAFETY: By the requirements of this function.
+    to_result(unsafe { bindings::stack_scan_start(&raw mut scan, task.as_ptr()) })?;
+    loop {
+        let mut addr = 0;
+        // SAFETY: By the requirements of this function; the scan was started.
+        match unsafe { bindings::stack_scan_next(&raw mut scan, &raw mut addr) } {
+            0 => return Ok(None),
+            ret => to_result(ret)?,
+        }
+        if let ControlFlow::Break(value) = f(addr) {
+            return Ok(Some(value));
+        }
+    }
+}
+
 /// Saves the reliable stack trace of a task, innermost frame first, and returns its length.
 ///
 /// # Errors
@@ -188,7 +283,51 @@ pub unsafe fn save_reliable(task: &Task, entries: &mut [usize]) -> Result<usize>
 #[macros::kunit_tests(rust_kernel_stacktrace)]
 mod tests {
     use super::*;
-    use crate::current;
+    use crate::{
+        current,
+        tasklist, //
+    };
+
+    /// All that a scan may find.
+    const ALL: Range<usize> = 0..usize::MAX;
+
+    #[test]
+    fn scan_finds_what_a_trace_finds() {
+        let mut entries = [0; 64];
+        let mut missed = 0;
+        let mut traced = 0;
+        let scanned = tasklist::hold(current!(), |held| {
+            // SAFETY: It is the current task.
+            let len = unsafe { save_reliable(held, &mut entries) }.unwrap_or(0);
+            // The innermost calls are those of this function, and differ from those of the scan.
+            for &addr in entries.iter().take(len).skip(4) {
+                traced += 1;
+                let found = scan_held(held, addr..addr + 1, |_| ControlFlow::Break(()));
+                if let Ok(None) = found {
+                    missed += 1;
+                }
+            }
+            scan_held(held, ALL, |_| ControlFlow::Break(()))
+        });
+        match scanned {
+            // Where the stack can be scanned, what is looked for is found.
+            Some(Ok(found)) => {
+                assert!(found.is_some());
+                assert!(traced > 0);
+                assert_eq!(missed, 0);
+            }
+            Some(Err(error)) => assert!(error == ENOSYS || error == ENODATA || error == EINVAL),
+            None => assert!(false),
+        }
+    }
+
+    #[test]
+    fn scan_finds_nothing_in_nothing() {
+        let scanned = tasklist::hold(current!(), |held| {
+            scan_held(held, 0..0, |_| ControlFlow::Break(()))
+        });
+        assert!(matches!(scanned, Some(Ok(None) | Err(_))));
+    }
 
     #[test]
     fn current_task_has_a_stack() {

@@ -13,7 +13,8 @@
 /* How a task came to switch. */
 enum klp_switch_way {
 	KLP_WAY_EXIT_TO_USER,	/* by itself, on its way to user mode */
-	KLP_WAY_STACK_CHECK,	/* it did not run, or was the checker; its stack allowed it */
+	KLP_WAY_STACK_SCAN,	/* it did not run, or was the checker; its stack had no address */
+	KLP_WAY_STACK_CHECK,	/* the same; its stack trace allowed it */
 	KLP_WAY_SCHEDULER,	/* by itself, in the scheduler */
 	KLP_WAY_IDLE,		/* in the idle loop, or its CPU was offline */
 	KLP_WAY_FORK,		/* it was made by a task that had switched */
@@ -22,6 +23,7 @@ enum klp_switch_way {
 #endif
 
 TRACE_DEFINE_ENUM(KLP_WAY_EXIT_TO_USER);
+TRACE_DEFINE_ENUM(KLP_WAY_STACK_SCAN);
 TRACE_DEFINE_ENUM(KLP_WAY_STACK_CHECK);
 TRACE_DEFINE_ENUM(KLP_WAY_SCHEDULER);
 TRACE_DEFINE_ENUM(KLP_WAY_IDLE);
@@ -52,6 +54,7 @@ TRACE_EVENT(klp_task_switch,
 		  __entry->patched ? "patched" : "unpatched",
 		  __print_symbolic(__entry->way,
 				   { KLP_WAY_EXIT_TO_USER, "exit_to_user" },
+				   { KLP_WAY_STACK_SCAN, "stack_scan" },
 				   { KLP_WAY_STACK_CHECK, "stack_check" },
 				   { KLP_WAY_SCHEDULER, "scheduler" },
 				   { KLP_WAY_IDLE, "idle" },

@@ -137,15 +137,22 @@ KICK='ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch.*transiti
 start "it is interrupted when the transition starts"
 if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
 	task "$HERE/klpr_task" spin
-	target
-	record
-	load klpr_patch_a
-	stop_recording
-	events "$KICK" >/dev/null || {
-		events 'ipi_send_cpu: cpu=1' | head -n 40 | sed 's/^/    /'
-		show_events
-		fail "no interrupt was sent to CPU 1"
-	}
+	# Something else may run on its CPU at the moment when it is marked.
+	for try in 1 2 3 4 5; do
+		target
+		record
+		load klpr_patch_a
+		stop_recording
+		! events "$KICK" >/dev/null || break
+		[ "$try" != 5 ] || {
+			events 'ipi_send_cpu: cpu=1' | head -n 40 | sed 's/^/    /'
+			show_events
+			fail "no interrupt was sent to CPU 1"
+		}
+		disable klpr_patch_a
+		unload klpr_patch_a
+		no_target
+	done
 	# CPU 1 idles next: no reason to interrupt it.
 	end_tasks
 	sleep 0.5
@@ -192,7 +199,11 @@ fi
 
 start "a task that sleeps in an unpatched function switches by a check of its stack"
 task sleep 1000
-there_and_back stack_check
+if zcat /proc/config.gz | grep -qx CONFIG_STACK_SCAN=y; then
+	there_and_back stack_scan
+else
+	there_and_back stack_check
+fi
 end_tasks
 ok
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Others that hook klpr_target_one() at its entry, in each way that there is.
- * A parameter says which; another how often it has been called.
+ * Others that hook klpr_target_one(), or another function, at its entry, in each
+ * way that there is. A parameter says which; another how often it has been called.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -14,10 +14,11 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#define KLPR_FUNC "klpr_target_one"
-
 static char *how = "ftrace";
 module_param(how, charp, 0444);
+
+static char *func = "klpr_target_one";
+module_param(func, charp, 0444);
 
 static atomic_t klpr_hits;
 
@@ -48,7 +49,6 @@ static void klpr_post_handler(struct kprobe *p, struct pt_regs *regs, unsigned l
 }
 
 static struct kprobe klpr_kprobe = {
-	.symbol_name = KLPR_FUNC,
 	.pre_handler = klpr_pre_handler,
 };
 
@@ -59,7 +59,6 @@ static int klpr_return_handler(struct kretprobe_instance *ri, struct pt_regs *re
 }
 
 static struct kretprobe klpr_kretprobe = {
-	.kp.symbol_name = KLPR_FUNC,
 	.handler = klpr_return_handler,
 };
 
@@ -133,8 +132,10 @@ static int __init klpr_hook_init(void)
 {
 	int ret;
 
+	klpr_kprobe.symbol_name = func;
+	klpr_kretprobe.kp.symbol_name = func;
 	if (!strcmp(how, "ftrace")) {
-		ret = ftrace_set_filter(&klpr_ops, KLPR_FUNC, strlen(KLPR_FUNC), 1);
+		ret = ftrace_set_filter(&klpr_ops, func, strlen(func), 1);
 		if (!ret)
 			ret = register_ftrace_function(&klpr_ops);
 		if (ret)
@@ -152,18 +153,18 @@ static int __init klpr_hook_init(void)
 #ifdef CONFIG_FPROBE
 	if (!strcmp(how, "fprobe")) {
 		klpr_fprobe.entry_handler = klpr_fprobe_entry;
-		return register_fprobe(&klpr_fprobe, KLPR_FUNC, NULL);
+		return register_fprobe(&klpr_fprobe, func, NULL);
 	}
 	if (!strcmp(how, "fprobe_exit")) {
 		klpr_fprobe.exit_handler = klpr_fprobe_exit;
-		return register_fprobe(&klpr_fprobe, KLPR_FUNC, NULL);
+		return register_fprobe(&klpr_fprobe, func, NULL);
 	}
 #endif
 #ifdef KLPR_DIRECT
 	if (!strcmp(how, "direct") || !strcmp(how, "direct_share")) {
 		if (!strcmp(how, "direct_share"))
 			klpr_direct_ops.ops_func = klpr_share;
-		ret = ftrace_set_filter(&klpr_direct_ops, KLPR_FUNC, strlen(KLPR_FUNC), 1);
+		ret = ftrace_set_filter(&klpr_direct_ops, func, strlen(func), 1);
 		if (!ret)
 			ret = register_ftrace_direct(&klpr_direct_ops,
 						     (unsigned long)klpr_direct_tramp);

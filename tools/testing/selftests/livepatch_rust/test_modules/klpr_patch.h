@@ -89,6 +89,12 @@ static void klpr_spin(void)
 {
 }
 
+/* For one that is held. */
+static void klpr_slot_fill(void *to, unsigned long size)
+{
+	cpu_relax();
+}
+
 static int klpr_cmdline(struct seq_file *m, void *v)
 {
 	seq_printf(m, "klpr %d\n", KLPR_BASE);
@@ -182,6 +188,12 @@ static bool klpr_describe(void)
 		obj[1].funcs = klpr_vmlinux_funcs;
 		klpr_vmlinux_funcs[0].old_name = "cmdline_proc_show";
 		klpr_vmlinux_funcs[0].new_func = klpr_cmdline;
+		return true;
+	}
+	if (!strcmp(what, "slot")) {
+		obj->name = "klpr_slot";
+		func->old_name = "klpr_slot_fill";
+		func->new_func = klpr_slot_fill;
 		return true;
 	}
 	if (!strcmp(what, "no_mod")) {

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Looking for addresses of code on the stack of a task that does not run. What
+ * follows from it is in include/linux/stack_scan.h.
+ *
+ * Stacks are read where the compiler has put marks of its own, and by way of other
+ * tasks' frames: the Makefile keeps KASAN, KMSAN, KCSAN and KCOV out of here, and
+ * the function tracer, which would make the current task one that is traced.
+ */
+
+#include <linux/align.h>
+#include <linux/errno.h>
+#include <linux/llist.h>
+#include <linux/module.h>
+#include <linux/sched.h>
+#include <linux/sched/task_stack.h>
+#include <linux/stack_scan.h>
+
+#include <asm/stack_scan.h>
+
+/* Whether a tracer keeps return addresses of @task. */
+static bool has_hidden_returns(struct task_struct *task)
+{
+#ifdef CONFIG_FUNCTION_GRAPH_TRACER
+	/* Becomes nonzero before the word on the stack is replaced, and zero after. */
+	if (task->ret_stack && task->curr_ret_stack)
+		return true;
+#endif
+#ifdef CONFIG_RETHOOK
+	/* The same. */
+	if (!llist_empty(&task->rethooks))
+		return true;
+#elif defined(CONFIG_KRETPROBES)
+	if (!llist_empty(&task->kretprobe_instances))
+		return true;
+#endif
+	return false;
+}
+
+/**
+ * stack_scan_start() - begin to scan the stack of a task
+ * @scan: with @low and @size set
+ * @task: the current task, or one that cannot run meanwhile; its stack must stay
+ *
+ * Context: any in which the caller can make sure of that; does not sleep.
+ *
+ * Returns: 0; -ENODATA if return addresses of the task are kept elsewhere; -EINVAL
+ * if its stack pointer is none.
+ */
+int stack_scan_start(struct stack_scan *scan, struct task_struct *task)
+{
+	unsigned long stack = (unsigned long)task_stack_page(task);
+	unsigned long first = arch_stack_pointer(task);
+	unsigned long end = arch_stack_end(task);
+
+	if (has_hidden_returns(task))
+		return -ENODATA;
+	if (first < stack || first > end || end > stack + THREAD_SIZE ||
+	    !IS_ALIGNED(first | end, sizeof(long)))
+		return -EINVAL;
+	scan->next = (const unsigned long *)first;
+	scan->end = (const unsigned long *)end;
+	return 0;
+}
+
+/**
+ * stack_scan_next() - find the next word that is one of the addresses looked for
+ * @scan: a scan that stack_scan_start() has begun
+ * @addr: where to put it
+ *
+ * Context: as for stack_scan_start(), with preemption disabled and RCU watching.
+ *
+ * Returns: 1 if there is one; 0 at the end of the stack; -EINVAL for an address in
+ * code that was generated, which does not say where it goes.
+ */
+int stack_scan_next(struct stack_scan *scan, unsigned long *addr)
+{
+	const unsigned long *next = scan->next, *end = scan->end;
+	unsigned long word;
+
+	while (next < end) {
+		/* Most words are no addresses of code: see to them quickly. */
+		if (end - next >= 4 &&
+		    likely(!(arch_may_be_code(next[0]) || arch_may_be_code(next[1]) ||
+			     arch_may_be_code(next[2]) || arch_may_be_code(next[3])))) {
+			next += 4;
+			continue;
+		}
+		word = *next++;
+		if (!arch_may_be_code(word))
+			continue;
+		if (arch_may_be_generated(word) && !__module_address(word))
+			return -EINVAL;
+		if (word - scan->low < scan->size) {
+			scan->next = next;
+			*addr = word;
+			return 1;
+		}
+	}
+	scan->next = end;
+	return 0;
+}

@@ -1,0 +1,150 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Tasks of which the words on the stack do not say all: a tracer keeps where one
+# returns to, or it is in code that was generated. A transition must not take them to
+# be clear, and does without the rule that is for them, which can be left out. And
+# tasks preempted in the kernel, of which the words do say all.
+. "$(dirname "$0")/klpr.sh"
+TRACING=/sys/kernel/tracing
+HOOKS=/sys/module/livepatch/parameters
+PERIOD=/proc/sys/kernel/sched_deadline_period_max_us
+PERIOD_WAS=$(cat $PERIOD)
+SLOT=/sys/module/klpr_slot
+cleanup() { echo "$PERIOD_WAS" >$PERIOD; }
+plan 5
+
+# is_set OPTION: of the kernel's configuration.
+is_set() { zcat /proc/config.gz | grep -qx "CONFIG_$1=y"; }
+can_skip() { is_set STACK_SCAN && [ -e "$HOOKS/skip_$1" ]; }
+
+# Tracers of the function that the task sleeps in: what the task returns to when it
+# is done is the function to be patched, and they keep the address.
+fgraph_on() {
+	echo klpr_target_sleep_hard >$TRACING/set_ftrace_filter
+	echo function_graph >$TRACING/current_tracer
+}
+fgraph_off() {
+	echo nop >$TRACING/current_tracer
+	echo >$TRACING/set_ftrace_filter
+}
+kretprobe_on() { insmod "$MODS/klpr_hook.ko" how=kretprobe func=klpr_target_sleep_hard; }
+kretprobe_off() { rmmod klpr_hook; }
+fprobe_on() { insmod "$MODS/klpr_hook.ko" how=fprobe_exit func=klpr_target_sleep_hard; }
+fprobe_off() { rmmod klpr_hook; }
+
+# sleeper TRACER: a task that sleeps below the function to be patched, traced.
+sleeper() {
+	target
+	"$1_on" || fail "$1 does not work"
+	cat $TARGET/sleep_hard >/dev/null &
+	PID=$!
+	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+}
+no_sleeper() {
+	echo 1 >$TARGET/parameters/release
+	wait "$PID"
+	"$1_off" || fail "$1 cannot be taken away"
+	disable klpr_patch_a
+	unload klpr_patch_a
+	no_target
+}
+
+# others_switch PATCH: all but the task have switched.
+others_switch() {
+	wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
+	pause 1
+}
+
+# must_wait RULE: the transition waits for the task, and would not without this rule.
+must_wait() {
+	others_switch
+	expect $LP/klpr_patch_a/transition 1
+	expect "/proc/$PID/patch_state" 0
+	if can_skip "$1"; then
+		echo Y >"$HOOKS/skip_$1"
+		wait_until 30 settled klpr_patch_a || fail "the transition does not end without the rule"
+		echo N >"$HOOKS/skip_$1"
+	fi
+}
+
+for tracer in fgraph kretprobe fprobe; do
+	start "a task whose return address is kept by $tracer"
+	case $tracer in
+	fgraph) has=FUNCTION_GRAPH_TRACER;;
+	kretprobe) has=KRETPROBES;;
+	fprobe) has=FPROBE;;
+	esac
+	if is_set "$has"; then
+		sleeper $tracer
+		load_nowait klpr_patch_a what=sleep_caller
+		must_wait hidden_returns
+		expect $TARGET/parameters/sleepers 1
+		no_sleeper $tracer
+		ok
+	else
+		skip_case "this kernel has no CONFIG_$has"
+	fi
+done
+
+# What is held comes back in its next period, in 900 s.
+echo 1000000000 >$PERIOD
+
+is_held() { value_is $SLOT/parameters/held "$1"; }
+
+# in_slot: a task is preempted in the slot of a kprobe.
+is_optimized() { grep -q 'klpr_slot_fill.*\[OPTIMIZED\]' /sys/kernel/debug/kprobes/list; }
+in_slot() {
+	local page word found=
+	insmod "$MODS/klpr_slot.ko" probe=1 || fail "klpr_slot cannot be loaded"
+	wait_until 20 is_optimized || fail "the kprobe is not optimized: $(cat /sys/kernel/debug/kprobes/list)"
+	cat $SLOT/hold >/dev/null &
+	PID=$!
+	wait_until 20 is_held 1 || fail "the task is not held"
+	page=$(awk '/kprobe_optinsn_page/ { print substr($1, 1, 13) }' /proc/kallsyms)
+	[ -n "$page" ] || fail "no slot is in kallsyms"
+	while read -r word; do
+		[ "${word:0:13}" != "$page" ] || found=y
+	done <$SLOT/parameters/words
+	[ -n "$found" ] || fail "the task is not in the slot (page $page): $(cat $SLOT/parameters/words)"
+}
+
+start "a task in the slot of an optimized kprobe"
+if is_set OPTPROBES && [ -e "$MODS/klpr_slot.ko" ]; then
+	in_slot
+	load_nowait klpr_patch_a what=slot
+	must_wait generated_code
+	is_held 1 || fail "the task is not held any more"
+	echo 1 >$SLOT/parameters/release
+	wait
+	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
+	disable klpr_patch_a
+	unload klpr_patch_a
+	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+	ok
+else
+	skip_case "the test has a slot for x86_64 only"
+fi
+
+start "tasks preempted in the kernel switch at once"
+if [ -e "$MODS/klpr_slot.ko" ]; then
+	insmod "$MODS/klpr_slot.ko" || fail "klpr_slot cannot be loaded"
+	PIDS=()
+	for ((i = 1; i <= 20; i++)); do
+		cat $SLOT/hold >/dev/null &
+		PIDS+=($!)
+	done
+	wait_until 60 is_held 20 || fail "not all tasks are held"
+	target
+	load klpr_patch_a
+	is_held 20 || fail "some tasks are not held any more"
+	for pid in "${PIDS[@]}"; do expect "/proc/$pid/patch_state" -1; done
+	echo 1 >$SLOT/parameters/release
+	wait
+	disable klpr_patch_a
+	unload klpr_patch_a
+	no_target
+	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+	ok
+else
+	skip_case "the test has a slot for x86_64 only"
+fi
