@@ -401,7 +401,7 @@ fn log_offender(fresh: &[Fresh<'_>], refused: Refused) -> Error {
                         found = Some((half, refused));
                         break;
                     }
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(ops)) => ops.retire(),
                     Err(error) => return error,
                 }
             }
@@ -602,9 +602,16 @@ impl Redirects {
 
     /// Has ftrace forget the functions that no patch has a replacement for any more.
     fn retire(&mut self) {
-        // Dropping an `Ops` waits until no handler uses its table. One that ftrace cannot let go of
-        // stays for good, and leads to the originals.
-        self.batches.retain(|ops| !ops.handler().is_empty());
+        // The table stays for as long as a handler may use it: nobody has to wait here. An `Ops`
+        // that ftrace cannot let go of stays for good, and leads to the originals.
+        let mut place = 0;
+        while let Some(ops) = self.batches.get(place) {
+            if !ops.handler().is_empty() {
+                place += 1;
+            } else if let Ok(ops) = self.batches.remove(place) {
+                ops.retire();
+            }
+        }
 
         for ops in self.batches.iter_mut() {
             let table = ops.handler();

@@ -8,8 +8,9 @@
 //! context the hooked functions run in, on every CPU at once.
 //!
 //! Dropping an [`Ops`] unregisters it first, and waits until no CPU is inside of its handler, so
-//! that a handler never outlives its data. If ftrace cannot let go of it, as it has disabled itself
-//! after a bug, the handler and its data stay in memory for good.
+//! that a handler never outlives its data. [`Ops::retire`] leaves the waiting to a work item. If
+//! ftrace cannot let go of it, as it has disabled itself after a bug, the handler and its data stay
+//! in memory for good.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 //!
@@ -51,7 +52,14 @@ use crate::{
     error::{to_result, Result},
     prelude::*,
     sync::rcu,
-    types::Opaque, //
+    types::Opaque,
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Queue,
+        Work,
+        WorkItem, //
+    }, //
 };
 use core::{mem::ManuallyDrop, ptr};
 
@@ -155,6 +163,29 @@ struct Hook<H: Handler> {
     #[pin]
     ops: Opaque<bindings::ftrace_ops>,
     handler: H,
+    /// Waits for the last callers, and frees this: see [`Ops::retire`].
+    #[pin]
+    last: Work<Hook<H>>,
+}
+
+// SAFETY: The handler is `Send` by its trait; the `ftrace_ops` is not tied to a thread.
+unsafe impl<H: Handler> Send for Hook<H> {}
+
+impl_has_work! {
+    impl{H: Handler} HasWork<Self> for Hook<H> { self.last }
+}
+
+impl<H: Handler> WorkItem for Hook<H> {
+    type Pointer = Pin<KBox<Self>>;
+
+    /// For a `Hook` that was unregistered without waiting, by [`Ops::retire`].
+    fn run(this: Pin<KBox<Self>>) {
+        let ops = this.ops.get();
+        // SAFETY: It was unregistered without waiting, which is finished once.
+        unsafe { bindings::ftrace_finish_unregister(ops) };
+        // SAFETY: It is initialised, and ftrace does not know of it any more.
+        unsafe { bindings::ftrace_free_filter(ops) };
+    }
 }
 
 /// A handler together with the set of functions that it hooks.
@@ -177,9 +208,8 @@ pub struct Ops<H: Handler> {
     stuck: bool,
 }
 
-// SAFETY: The handler is `Send` and `Sync` by its trait; nothing is tied to a thread.
-unsafe impl<H: Handler> Send for Ops<H> {}
-// SAFETY: As above; what takes a shared reference only reads.
+// SAFETY: What takes a shared reference only reads, and gives out the handler, which is `Sync` by
+// its trait.
 unsafe impl<H: Handler> Sync for Ops<H> {}
 
 impl<H: Handler> Ops<H> {
@@ -230,6 +260,7 @@ impl<H: Handler> Ops<H> {
                 unsafe { (*slot).flags = flags.0 | bindings::FTRACE_OPS_FL_DYNAMIC as c_ulong };
             }),
             handler,
+            last <- new_work!("ftrace::Hook::last"),
         });
         // INVARIANT: ftrace does not know of it.
         Ok(Self {
@@ -420,6 +451,39 @@ impl<H: Handler> Ops<H> {
     }
 }
 
+impl<H: Handler> Ops<H> {
+    /// Drops it without waiting.
+    ///
+    /// No call of a hooked function begins to call the handler when this returns, but tasks may
+    /// still be in there, or in ftrace's trampoline. The handler is dropped when none is, by a work
+    /// item. Where the handler is part of a module, which could be gone by then, this waits as
+    /// `drop` does.
+    ///
+    /// May sleep.
+    pub fn retire(mut self) {
+        // SAFETY: Takes any number.
+        let stays =
+            unsafe { bindings::core_kernel_text(Hook::<H>::run as *const () as usize) } != 0;
+        if !self.registered || !stays {
+            return;
+        }
+        // SAFETY: It is registered. The work item finishes this.
+        let ret = unsafe { bindings::unregister_ftrace_function_nowait(self.as_ptr()) };
+        if ret != 0 {
+            // INVARIANT: ftrace may use the `Hook` for good.
+            self.registered = false;
+            self.stuck = true;
+            return;
+        }
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used any more, nor dropped.
+        let hook = unsafe { ManuallyDrop::take(&mut this.hook) };
+        // SAFETY: There from early boot on, and for good.
+        let queue = unsafe { Queue::from_raw(bindings::system_dfl_wq) };
+        queue.enqueue(hook);
+    }
+}
+
 impl<H: Handler> Drop for Ops<H> {
     fn drop(&mut self) {
         if self.registered {
@@ -595,6 +659,22 @@ mod tests {
         assert!(ops.is_registered());
         assert_eq!(goes_to(), to());
         drop(ops);
+        assert_eq!(goes_to(), from());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_retired_is_not_called_any_more() -> Result {
+        for _ in 0..2 {
+            let (mut ops, _) = redirect()?;
+            ops.register()?;
+            assert_eq!(goes_to(), to());
+            ops.retire();
+            assert_eq!(goes_to(), from());
+        }
+        // One that was never registered.
+        let (ops, _) = redirect()?;
+        ops.retire();
         assert_eq!(goes_to(), from());
         Ok(())
     }

@@ -14,6 +14,7 @@ rm -rf "$out"; mkdir -p "$out"
 parts=(
 "ftrace: let an ops have its functions jump||0001-*|An ops that only sends calls elsewhere need not be called: while it is alone, its functions jump. To others it stays the IPMODIFY user that it is."
 "ftrace: keep direct trampolines in the mode that they are needed in||0015-*|A direct trampoline stays in its slow, shared mode when a function leaves the filter of an IPMODIFY ops, and when a registration is refused half-way."
+"ftrace: let whoever unregisters an ops wait later||0019-*|An ops that is out of the way, and freed when its last caller is gone, holds nobody up."
 "stack_scan: look for addresses on stacks without unwinding|kernel/stack_scan.c include/linux/stack_scan.h arch/*/include/asm/stack_scan.h|0018-*|Where no word of a stack is an address in a function, its task is not in it."
 "livepatch: let architectures hook the way to user mode|arch/* !arch/*/stack_scan.h include/linux/* !include/linux/livepatch_exit.h !include/linux/stack_scan.h include/asm-generic/* kernel/livepatch/hooks.c|0002-*|Hooks that mark a task, have it come by if it is in user mode, and look at the mark."
 "livepatch: keep track of tasks that are exiting|kernel/livepatch/exiting.c include/linux/livepatch_exit.h|0014-*|Once reaped, they are on no list of tasks, and may sleep in functions that are patched."
