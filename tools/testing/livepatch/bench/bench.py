@@ -16,14 +16,15 @@ import math
 import pathlib
 import sys
 
-CASES = ["enable", "disable", "transition", "call", "load", "hold", "replace", "resolve", "coming",
-         "memory", "unpatched"]
+CASES = ["enable", "disable", "transition", "call", "load", "preempted", "hold", "replace", "resolve",
+         "coming", "memory", "unpatched"]
 
 # Guests: name, whether it is part of the whole benchmark, of "quick", CPUs, and steps: the cases that
 # they have figures for, the step with the core in C, and with that in Rust if it is another one (None:
 # no such step). A step that needs all machines to be of one size is in a guest of its own.
 LIFE = ["enable", "disable", "transition"]
 GUESTS = [
+    ("threads-50000", True, False, 2, [(LIFE, "threads=50000"), (LIFE, "life=1")]),
     ("threads-10000", True, False, 2, [
         (LIFE, "threads=10000"), (LIFE, "life=1"), (LIFE, "life=100"), (LIFE, "life=500"),
         (LIFE, "enable=1000", "life=1000")]),
@@ -41,6 +42,7 @@ GUESTS = [
     ("large", True, False, 2, [
         (LIFE, None, "threads=10"), (LIFE, None, "grow=1000"), (LIFE, None, "grow=2000"),
         (LIFE, None, "grow=5000"), (LIFE, None, "grow=10000")]),
+    ("preempted", True, False, 2, [(["preempted"], "preempted=100")]),
     ("load", True, False, 4, [(["load"], "threads=200"), (["load"], "load=10")]),
     ("one-cpu", True, True, 1, [(["unpatched"], "unpatched"), (["call"], "call")]),
     ("modules", True, True, 2, [

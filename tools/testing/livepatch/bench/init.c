@@ -742,6 +742,58 @@ static void step_load(int funcs, int rounds)
 	command("stop yield");
 }
 
+#define ZEROES (64 << 20)
+
+static char *zeroes;
+static int dev_zero;
+
+/* In the kernel, for longer than a task may run without being preempted. */
+static void read_zeroes(void)
+{
+	if (read(dev_zero, zeroes, ZEROES) != ZEROES)
+		_exit(1);
+}
+
+/* Transitions while tasks wait for a CPU, most of them preempted in the kernel. */
+static void step_preempted(int tasks)
+{
+	double patching = 0, unpatching = 0;
+	pid_t children[tasks];
+	int i, rounds = 8;
+
+	need_target("bench_t1k");
+	dev_zero = open("/dev/zero", O_RDONLY);
+	zeroes = mmap(NULL, ZEROES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (dev_zero < 0 || zeroes == MAP_FAILED)
+		fail("/dev/zero: %s", strerror(errno));
+	read_zeroes();
+	for (i = 0; i < tasks; i++)
+		children[i] = background(read_zeroes);
+	nr_threads = tasks;
+	/* Until each has had a turn. */
+	sleep_ms(3000);
+	for (i = 0; i < rounds; i++) {
+		uint64_t start;
+
+		enable("bench_a", "funcs=10");
+		start = time_of("starting patching transition", 0);
+		patching += time_of("': patching complete", start) - start;
+		expect_patched(1, 10);
+		sleep_ms(100 + 37 * i);
+		start = start_disable("bench_a");
+		command("wait put: bench_a");
+		start = time_of("starting unpatching transition", start);
+		unpatching += time_of("': unpatching complete", start) - start;
+		unload("bench_a");
+		expect_patched(1, 0);
+		sleep_ms(100 + 53 * i);
+	}
+	report("preempted", "patching", 10, patching / rounds, "instructions");
+	report("preempted", "unpatching", 10, unpatching / rounds, "instructions");
+	for (i = 0; i < tasks; i++)
+		kill(children[i], SIGKILL);
+}
+
 /*
  * What all pay: the least that so many turns of something have taken. The least,
  * because interrupts come in between.
@@ -864,6 +916,8 @@ static void run(char *name)
 		step_fork(funcs);
 	else if (!strcmp(name, "load"))
 		step_load(funcs, 8);
+	else if (!strcmp(name, "preempted"))
+		step_preempted(funcs);
 	else if (!strcmp(name, "unpatched"))
 		step_unpatched();
 	else
