@@ -46,7 +46,7 @@ pub(crate) use warn_on_once;
 pub(crate) struct Registry {
     /// The patches that are enabled or in transition, the oldest first. One that was disabled or
     /// replaced is not here any more, even if its module still is.
-    patches: KVec<PatchRef>,
+    pub(crate) patches: KVec<PatchRef>,
     /// The transition that is going on.
     pub(crate) transition: Option<Transition>,
     /// The functions that are redirected.

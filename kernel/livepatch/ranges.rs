@@ -65,6 +65,18 @@ pub(crate) fn within<T>(ranges: &[Range<T>]) -> core::ops::Range<usize> {
     }
 }
 
+/// Returns the smallest range that both lie in. An empty one lies in any.
+pub(crate) fn hull(
+    one: core::ops::Range<usize>,
+    other: core::ops::Range<usize>,
+) -> core::ops::Range<usize> {
+    match (one.is_empty(), other.is_empty()) {
+        (true, _) => other,
+        (_, true) => one,
+        _ => one.start.min(other.start)..one.end.max(other.end),
+    }
+}
+
 /// Finds the range that `addr` lies in. `ranges` must have gone through [`prepare`].
 ///
 /// No panics, no locks, no memory: it runs in the scheduler.
@@ -209,6 +221,16 @@ mod tests {
 
         let mut r = [range(5, 0, 1)];
         assert_eq!(prepare(&mut r), 0);
+    }
+
+    #[test]
+    fn hulls_have_both() {
+        assert_eq!(hull(1..3, 7..9), 1..9);
+        assert_eq!(hull(7..9, 1..3), 1..9);
+        assert_eq!(hull(1..9, 3..4), 1..9);
+        assert_eq!(hull(0..0, 3..4), 3..4);
+        assert_eq!(hull(3..4, 0..0), 3..4);
+        assert!(hull(0..0, 0..0).is_empty());
     }
 
     #[test]

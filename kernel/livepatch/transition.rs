@@ -144,9 +144,14 @@ pub(crate) fn is_patch(patch: *mut bindings::klp_patch) -> bool {
     ptr::eq(self::patch(), patch)
 }
 
-/// The name of the function that a range belongs to.
+/// What a range belongs to.
 #[derive(Clone, Copy)]
-struct Tag(*const Func);
+enum Tag {
+    /// A function of the patch in transition.
+    Func(*const Func),
+    /// The module of a patch that tasks leave for good.
+    Module(PatchRef),
+}
 
 /// Whether transitions look for tasks in calls of ftrace. Tests can leave that out, to show what
 /// happens then.
@@ -163,11 +168,46 @@ fn skip_rule(reason: Error) -> bool {
     unsafe { bindings::klp_skip_scan_rule(reason.to_errno()) }
 }
 
+/// Ranges of code, for being searched.
+struct Ranges {
+    /// As many of them as `len` says are sorted and do not overlap.
+    list: KVVec<Range<Tag>>,
+    len: usize,
+}
+
+impl Ranges {
+    fn with_capacity(capacity: usize) -> Result<Self> {
+        let list = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        Ok(Self { list, len: 0 })
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.len = 0;
+    }
+
+    fn push(&mut self, range: Range<Tag>) {
+        // Whoever has made it has made room.
+        warn_on_once!(self.list.push_within_capacity(range).is_err());
+    }
+
+    fn prepare(&mut self) {
+        self.len = ranges::prepare(&mut self.list);
+    }
+
+    #[inline]
+    fn sorted(&self) -> &[Range<Tag>] {
+        self.list.get(..self.len).unwrap_or(&[])
+    }
+}
+
 /// Ranges of code that tasks must not be in.
 struct Index {
-    /// As many of them as `len` says are sorted and do not overlap.
-    ranges: KVVec<Range<Tag>>,
-    len: usize,
+    /// Functions, and the calls of ftrace from them.
+    funcs: Ranges,
+    /// All code of the modules that tasks leave for good. No thread that such a module has started
+    /// itself is concerned: it is the module's own affair.
+    modules: Ranges,
     /// From the beginning of the lowest to the end of the highest.
     within: ops::Range<usize>,
 }
@@ -176,32 +216,41 @@ struct Index {
 unsafe impl Send for Index {}
 
 impl Index {
-    /// Makes an index with room for so many ranges.
-    fn new(capacity: usize) -> Result<KBox<Self>> {
-        let ranges = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+    /// Makes an index with room for so many functions and modules.
+    fn new(funcs: usize, modules: usize) -> Result<KBox<Self>> {
         let index = Self {
-            ranges,
-            len: 0,
+            // Two ranges for each function.
+            funcs: Ranges::with_capacity(funcs.checked_mul(2).ok_or(ENOMEM)?)?,
+            modules: Ranges::with_capacity(modules)?,
             within: 0..0,
         };
         Ok(KBox::new(index, GFP_KERNEL)?)
     }
 
+    fn clear(&mut self) {
+        self.funcs.clear();
+        self.modules.clear();
+    }
+
     /// Sorts the ranges, so that they can be searched.
     fn prepare(&mut self) {
-        self.len = ranges::prepare(&mut self.ranges);
-        self.within = ranges::within(self.sorted());
+        self.funcs.prepare();
+        self.modules.prepare();
+        self.within = ranges::hull(
+            ranges::within(self.funcs.sorted()),
+            ranges::within(self.modules.sorted()),
+        );
     }
 
+    /// Returns what `addr`, on the stack of `task`, is in.
     #[inline]
-    fn sorted(&self) -> &[Range<Tag>] {
-        self.ranges.get(..self.len).unwrap_or(&[])
-    }
-
-    /// Returns the function whose code `addr` is in.
-    #[inline]
-    fn find(&self, addr: usize) -> Option<Tag> {
-        ranges::find(self.sorted(), addr).map(|range| range.tag)
+    fn find(&self, task: &Task, addr: usize) -> Option<Tag> {
+        if let Some(range) = ranges::find(self.funcs.sorted(), addr) {
+            return Some(range.tag);
+        }
+        ranges::find(self.modules.sorted(), addr)
+            .filter(|range| !range.contains(thread_func(task)))
+            .map(|range| range.tag)
     }
 }
 
@@ -237,6 +286,12 @@ fn set_pending_and_kick(task: &Task) {
 fn is_idle(task: &Task) -> bool {
     // SAFETY: The task is valid.
     unsafe { bindings::klp_task_is_idle(task.as_ptr()) }
+}
+
+/// The function that a kernel thread was started with, or 0.
+fn thread_func(task: &Task) -> usize {
+    // SAFETY: The task is valid.
+    unsafe { bindings::klp_thread_func(task.as_ptr()) }
 }
 
 fn clear_pending(task: &Task) {
@@ -359,9 +414,11 @@ enum Refusal {
 /// functions concerned. If not, they say nothing.
 #[inline]
 fn is_clear(task: &Held<'_>, index: &Index) -> bool {
-    let found = stacktrace::scan_held(task, index.within.clone(), |addr| match index.find(addr) {
-        Some(_) => ControlFlow::Break(()),
-        None => ControlFlow::Continue(()),
+    let found = stacktrace::scan_held(task, index.within.clone(), |addr| {
+        match index.find(task, addr) {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
     });
     match found {
         Ok(None) => true,
@@ -384,7 +441,7 @@ fn check_and_switch(task: &Held<'_>, target: PatchState, index: &Index) -> Resul
     let way = if is_clear(task, index) {
         Way::StackScan
     } else {
-        let found = stacktrace::walk_held(task, |addr| match index.find(addr) {
+        let found = stacktrace::walk_held(task, |addr| match index.find(task, addr) {
             Some(tag) => ControlFlow::Break(tag),
             None => ControlFlow::Continue(()),
         });
@@ -420,13 +477,20 @@ fn explain(task: &Task, refusal: Refusal) {
             comm,
             pid
         ),
-        Refusal::Asleep(tag) => dynamic_pr_debug!(
+        Refusal::Asleep(Tag::Func(func)) => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} is sleeping on function {}\n",
             comm,
             pid,
             // SAFETY: The function belongs to the patch in transition.
-            unsafe { &*tag.0 }.name()
+            unsafe { &*func }.name()
+        ),
+        Refusal::Asleep(Tag::Module(patch)) => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} is sleeping in the module of '{}'\n",
+            comm,
+            pid,
+            patch.name()
         ),
         Refusal::Unknown => dynamic_pr_debug!(
             "klp_try_switch_task",
@@ -631,6 +695,18 @@ fn send_signals() {
     });
 }
 
+/// All code of the module of `patch` that stays when it is initialised.
+fn module_range(patch: PatchRef) -> Range<Tag> {
+    let (mut start, mut len) = (0, 0);
+    // SAFETY: The module is there for as long as the patch is.
+    unsafe { bindings::klp_module_text(patch.module(), &raw mut start, &raw mut len) };
+    Range {
+        start,
+        len,
+        tag: Tag::Module(patch),
+    }
+}
+
 impl Registry {
     /// Prepares a transition of `patch`: all tasks get the state that they start from, and the
     /// patch's functions that are on function stacks, or come to be, depend on it.
@@ -641,11 +717,11 @@ impl Registry {
     pub(crate) fn init_transition(&mut self, patch: PatchRef, target: Target) -> Result {
         warn_on_once!(self.transition.is_some());
 
-        // All functions, so that the index does not have to grow when modules come; two ranges for
-        // each.
-        let capacity: usize = patch.objects().map(|object| object.funcs().count()).sum();
-        let capacity = capacity.checked_mul(2).ok_or(ENOMEM)?;
-        let index = [Index::new(capacity)?, Index::new(capacity)?];
+        // All functions, so that the index does not have to grow when modules come, and as many
+        // modules as may be left.
+        let funcs: usize = patch.objects().map(|object| object.funcs().count()).sum();
+        let modules = self.patches().count() + 1;
+        let index = [Index::new(funcs, modules)?, Index::new(funcs, modules)?];
 
         self.transition = Some(Transition {
             patch,
@@ -700,13 +776,26 @@ impl Registry {
     ///   address on its stack is in the handler, or has left it and was preempted before it got
     ///   where the handler has sent it. It has chosen what it is about to leave, so that it has not
     ///   left it.
+    ///
+    /// And, for each patch that tasks leave for good, all code of its module: a replacement that
+    /// ends in the call of another function of the module, or goes on in a part that the compiler
+    /// has split off, is not on the stack, and the task is in what is about to be given back.
     fn publish_index(&mut self) {
         let Some(transition) = &mut self.transition else {
             return;
         };
         let [current, spare] = &mut transition.index;
         let index = &mut **spare;
-        index.ranges.clear();
+        index.clear();
+        match transition.target {
+            Target::Unpatched => index.modules.push(module_range(transition.patch)),
+            Target::Patched if transition.patch.is_replacing() => {
+                for &old in self.patches.iter().filter(|old| **old != transition.patch) {
+                    index.modules.push(module_range(old));
+                }
+            }
+            Target::Patched => {}
+        }
         for object in transition.patch.objects() {
             if !object.is_patched() {
                 continue;
@@ -720,19 +809,16 @@ impl Registry {
                 let range = Range {
                     start,
                     len,
-                    tag: Tag(func),
+                    tag: Tag::Func(func),
                 };
                 let hook = self.redirects.hook_return(func).map(|start| Range {
                     start,
                     len: 1,
-                    tag: Tag(func),
+                    tag: Tag::Func(func),
                 });
-                for range in [Some(range), hook.filter(|_| look_for_hooks())]
-                    .into_iter()
-                    .flatten()
-                {
-                    // There is room for all functions of the patch.
-                    warn_on_once!(index.ranges.push_within_capacity(range).is_err());
+                index.funcs.push(range);
+                if let Some(hook) = hook.filter(|_| look_for_hooks()) {
+                    index.funcs.push(hook);
                 }
             }
         }

@@ -4,6 +4,7 @@
 #include <linux/ftrace.h>
 #include <linux/jump_label.h>
 #include <linux/kobject.h>
+#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/livepatch.h>
 #include <linux/livepatch_exit.h>
@@ -128,6 +129,12 @@ __rust_helper pid_t rust_helper_klp_task_pid(struct task_struct *task)
 __rust_helper bool rust_helper_klp_task_is_kthread(struct task_struct *task)
 {
 	return task->flags & PF_KTHREAD;
+}
+
+__rust_helper unsigned long rust_helper_klp_thread_func(struct task_struct *task)
+{
+	/* NULL for tasks that kthread_create() has not made. */
+	return task->flags & PF_KTHREAD ? (unsigned long)kthread_func(task) : 0;
 }
 
 /* Stacks. */
@@ -290,6 +297,13 @@ __rust_helper void rust_helper_klp_warn_duplicate_shadow(void *obj, unsigned lon
 __rust_helper bool rust_helper_is_livepatch_module(struct module *mod)
 {
 	return is_livepatch_module(mod);
+}
+
+__rust_helper void
+rust_helper_klp_module_text(struct module *mod, unsigned long *start, unsigned long *size)
+{
+	*start = (unsigned long)mod->mem[MOD_TEXT].base;
+	*size = mod->mem[MOD_TEXT].size;
 }
 
 /* Work. */

@@ -4,10 +4,11 @@
 # where the call goes on, and the task is preempted in ftrace's callbacks. Where
 # it is going is not on its stack. A transition must wait for it: to free what it
 # is going to would be fatal, and to say that it has switched would be wrong.
+# And a task that has gone on from a replacement to another function of its module.
 # shellcheck disable=SC2119
 # shellcheck source-path=SCRIPTDIR source=klpr_held.sh
 . "$(dirname "$0")/klpr_held.sh"
-plan 11
+plan 13
 
 is_there() { value_is $T/parameters/held 1; }
 
@@ -208,6 +209,38 @@ looks_itself() {
 	end
 }
 
+# tail VERB: a task sleeps in a function of a patch's module that the replacement
+# ended in the call of, so that the replacement is not on the stack.
+tail_called() {
+	local verb=$1
+	is_there() { value_is $T/parameters/blocked 1; }
+	C_FAILS="it looks for the replacement, and not for what that has gone on to"
+	begin
+	load $A what=tail
+	blocker
+	! grep -q klpr_new_tail "/proc/$BLOCKER/stack" || fail "the compiler has made no jump of the call"
+	grep -q klpr_new_wait "/proc/$BLOCKER/stack" || fail "the task is elsewhere"
+	TASK="a task is in klpr_new_wait [$A]"
+	case $verb in
+	unpatching)
+		disable_bg $A
+		must_wait $A unpatching "/proc/$BLOCKER/patch_state" 1 0;;
+	patching)
+		load_bg $B what=two replace=1
+		must_wait $B patching "/proc/$BLOCKER/patch_state" 0 1;;
+	esac
+	echo 1 >$T/parameters/release
+	wait "$BLOCKER"
+	operation_done
+	wait_until 30 gone $LP/$A || fail "the transition does not end"
+	unload $A
+	if [ "$verb" = patching ]; then
+		disable $B
+		unload $B
+	fi
+	end
+}
+
 run "on its way: replace the patch by one without the function" replaced hold two 1
 run "on its way: replace the patch by one without the module" replaced hold cmdline 1
 run "on its way: replace the patch by one with the function" replaced_same hold
@@ -219,4 +252,6 @@ run "on its way: enable the first patch" enabled
 run "on its way: enable another patch" stacked
 run "on its way: replace the patch, with a kernel thread" replaced hold_thread two 1
 run "on its way: a kernel thread in the scheduler" looks_itself
+run "gone on to another function: disable the patch" tail_called unpatching
+run "gone on to another function: replace the patch" tail_called patching
 all_run

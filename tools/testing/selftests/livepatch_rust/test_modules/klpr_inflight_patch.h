@@ -21,7 +21,7 @@
 
 static char *what = "";
 module_param(what, charp, 0444);
-MODULE_PARM_DESC(what, "functions to patch: one, two, start, block, cmdline, exit");
+MODULE_PARM_DESC(what, "functions to patch: one, two, start, block, tail, cmdline, exit");
 
 static bool replace;
 module_param(replace, bool, 0444);
@@ -45,6 +45,21 @@ static void klpr_new_block(void)
 {
 	klpr_inflight_wait();
 	barrier();
+}
+
+/*
+ * A replacement that ends in the call of another function of this module, which
+ * compilers make a jump: it is not on the stack then.
+ */
+static noinline void klpr_new_wait(void)
+{
+	klpr_inflight_wait();
+	barrier();
+}
+
+static void klpr_new_tail(void)
+{
+	klpr_new_wait();
 }
 
 static int klpr_new_cmdline(struct seq_file *m, void *v)
@@ -85,6 +100,7 @@ static const struct klpr_choice {
 	{ "two", "klpr_inflight", "klpr_inflight_two", klpr_new_two },
 	{ "start", "klpr_inflight", "klpr_inflight_start", klpr_new_start },
 	{ "block", "klpr_inflight", "klpr_inflight_block", klpr_new_block },
+	{ "tail", "klpr_inflight", "klpr_inflight_block", klpr_new_tail },
 	{ "cmdline", NULL, "cmdline_proc_show", klpr_new_cmdline },
 	{ "exit", NULL, "exit_task_stack_account", klpr_new_exit },
 };
