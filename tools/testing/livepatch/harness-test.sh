@@ -55,6 +55,11 @@ cases_tests() {
 		0 1 0||== test-x.sh: 4\n
 		0 1 0||\n
 	EOT
+	wants "a case that was tried again" "1 0 0 2" "$(
+		ARCH=x86_64 CORE=c CONFIG=default tried_again=0
+		printf 'TEST: a ... again\nAGAIN: late\nagain\nAGAIN: late\nok\n== test-x.sh: 0\n' >"$tmp/out"
+		read_cases "$tmp/out" test-x.sh 1 >"$tmp/said"
+		echo "$passed $failed $skipped $tried_again")"
 	wants "a reason of another architecture" "0 0 1" "$(
 		ARCH=s390x CORE=rust CONFIG=default
 		printf 'SKIP: no such machine\n== test-x.sh: 4\n' >"$tmp/out"

@@ -11,7 +11,7 @@
 ARCH=${ARCH:-x86_64} CORE=${CORE:-rust} CONFIG=${CONFIG:-default}
 SUITE=${SUITE:-upstream ours kunit host}
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 tried_again=0
 pass() { passed=$((passed + 1)); }
 fail() { failed=$((failed + 1)); say "  FAILED: $*"; }
 
@@ -40,7 +40,8 @@ UPSTREAM=${UPSTREAM:-livepatch callbacks shadow-vars state ftrace sysfs syscall 
 
 # read_cases OUTPUT SCRIPT PLAN: count what a guest's script said. It announces its cases
 # with "plan N", or PLAN is their number. A case begins with "TEST: NAME ... " and ends
-# with "ok"; the script ends with "== SCRIPT: STATUS".
+# with "ok"; the script ends with "== SCRIPT: STATUS". "AGAIN: WHY" in a case: a try of it
+# did not meet what it waited for, and there was one more.
 read_cases() {
 	local line name='' status='' script=$2 plan=$3 seen=0 all_skipped=''
 	# begun NAME: the case before it has to have ended.
@@ -60,6 +61,9 @@ read_cases() {
 		"TEST: "*) begun "${line#TEST: }"; name=${name%% ... *};;
 		# Something else was printed in the same line.
 		ok) [ -z "$name" ] || pass; name='';;
+		"AGAIN: "*)
+			tried_again=$((tried_again + 1))
+			say "  tried again: $script: $name: ${line#AGAIN: }";;
 		"SKIP: "*) all_skipped=${line#SKIP: };;
 		"== $script: "[0-9]*) status=${line##*: };;
 		esac
@@ -276,6 +280,7 @@ sum_up() {
 	[ "$rc" = 0 ] || fail "the run ended early, with status $rc"
 	[ "$restarted" -le "${MAX_RESTARTS:-3}" ] || fail "$restarted guests were started again"
 	[ "$passed" != 0 ] || [ "$failed" != 0 ] || fail "no case has passed"
+	[ "$tried_again" = 0 ] || say "cases tried again: $tried_again"
 	say "$passed passed, $failed failed, $skipped skipped"
 	[ "$failed" = 0 ] || exit 1
 	exit 0

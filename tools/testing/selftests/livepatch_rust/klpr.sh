@@ -60,6 +60,10 @@ fail() {
 # skip_case REASON: this case does not apply here.
 skip_case() { echo "SKIP ($1)"; }
 
+# again WHY: say that a try of this case did not meet what it needs, and that one more
+# follows. The run counts it in its last lines.
+again() { printf 'again\nAGAIN: %s\n' "$1"; }
+
 # expect_splat REGEX: from here on the log may have lines like this, and the
 # traces that belong to them.
 expect_splat() { klog "KLP-EXPECT: $1"; }

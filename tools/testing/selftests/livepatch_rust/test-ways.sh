@@ -149,6 +149,7 @@ if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
 			show_events
 			fail "no interrupt was sent to CPU 1"
 		}
+		again "no interrupt was sent to CPU 1 at try $try"
 		disable klpr_patch_a
 		unload klpr_patch_a
 		no_target
