@@ -12,6 +12,8 @@
 #include <linux/errno.h>
 #include <linux/llist.h>
 #include <linux/module.h>
+#include <linux/processor.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
 #include <linux/stack_scan.h>
@@ -50,8 +52,12 @@ static bool has_hidden_returns(struct task_struct *task)
 int stack_scan_start(struct stack_scan *scan, struct task_struct *task)
 {
 	unsigned long stack = (unsigned long)task_stack_page(task);
-	unsigned long first = arch_stack_pointer(task);
-	unsigned long end = arch_stack_end(task);
+	unsigned long first = task == current ? current_stack_pointer : arch_stack_pointer(task);
+	/*
+	 * Where the registers of user mode are, or the room for them. What is in there
+	 * says nothing about the kernel, and users could make it anything.
+	 */
+	unsigned long end = (unsigned long)task_pt_regs(task);
 
 	if (has_hidden_returns(task))
 		return -ENODATA;

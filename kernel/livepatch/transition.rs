@@ -187,7 +187,7 @@ impl Ranges {
     }
 
     fn push(&mut self, range: Range<Tag>) {
-        // Whoever has made it has made room.
+        // There is room for all functions of the patch, and for all modules.
         warn_on_once!(self.list.push_within_capacity(range).is_err());
     }
 
@@ -435,9 +435,6 @@ fn is_clear(task: &Held<'_>, index: &Index) -> bool {
 /// do not, a trace decides.
 #[inline]
 fn check_and_switch(task: &Held<'_>, target: PatchState, index: &Index) -> Result<Way, Refusal> {
-    if task.runs_elsewhere() {
-        return Err(Refusal::Running);
-    }
     let way = if is_clear(task, index) {
         Way::StackScan
     } else {
@@ -695,6 +692,14 @@ fn send_signals() {
     });
 }
 
+/// Whether tasks leave `patch` for good in a transition of `moving`.
+fn leaves(moving: PatchRef, target: Target, patch: PatchRef) -> bool {
+    match target {
+        Target::Unpatched => patch == moving,
+        Target::Patched => moving.is_replacing() && patch != moving,
+    }
+}
+
 /// All code of the module of `patch` that stays when it is initialised.
 fn module_range(patch: PatchRef) -> Range<Tag> {
     let (mut start, mut len) = (0, 0);
@@ -787,14 +792,10 @@ impl Registry {
         let [current, spare] = &mut transition.index;
         let index = &mut **spare;
         index.clear();
-        match transition.target {
-            Target::Unpatched => index.modules.push(module_range(transition.patch)),
-            Target::Patched if transition.patch.is_replacing() => {
-                for &old in self.patches.iter().filter(|old| **old != transition.patch) {
-                    index.modules.push(module_range(old));
-                }
+        for &patch in self.patches.iter() {
+            if leaves(transition.patch, transition.target, patch) {
+                index.modules.push(module_range(patch));
             }
-            Target::Patched => {}
         }
         for object in transition.patch.objects() {
             if !object.is_patched() {
@@ -1059,13 +1060,10 @@ impl Registry {
             switch_pending(task, Way::Forced);
         });
 
-        if transition.target == Target::Unpatched {
-            transition.patch.set_forced();
-        } else if transition.patch.is_replacing() {
-            for other in self.patches().filter(|other| *other != transition.patch) {
-                other.set_forced();
-            }
-        }
+        let (moving, target) = (transition.patch, transition.target);
+        self.patches()
+            .filter(|patch| leaves(moving, target, *patch))
+            .for_each(|patch| patch.set_forced());
         retry_in(0);
     }
 }

@@ -133,8 +133,8 @@ __rust_helper bool rust_helper_klp_task_is_kthread(struct task_struct *task)
 
 __rust_helper unsigned long rust_helper_klp_thread_func(struct task_struct *task)
 {
-	/* NULL for tasks that kthread_create() has not made. */
-	return task->flags & PF_KTHREAD ? (unsigned long)kthread_func(task) : 0;
+	/* NULL for user tasks, and for tasks that kthread_create() has not made. */
+	return (unsigned long)kthread_func(task);
 }
 
 /* Stacks. */

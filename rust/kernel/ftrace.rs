@@ -158,7 +158,7 @@ impl Flags {
 /// # Invariants
 ///
 /// `ops.func` is `Self::callback` or `Self::callback_leaf`.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 struct Hook<H: Handler> {
     #[pin]
     ops: Opaque<bindings::ftrace_ops>,
@@ -180,11 +180,17 @@ impl<H: Handler> WorkItem for Hook<H> {
 
     /// For a `Hook` that was unregistered without waiting, by [`Ops::retire`].
     fn run(this: Pin<KBox<Self>>) {
-        let ops = this.ops.get();
         // SAFETY: It was unregistered without waiting, which is finished once.
-        unsafe { bindings::ftrace_finish_unregister(ops) };
-        // SAFETY: It is initialised, and ftrace does not know of it any more.
-        unsafe { bindings::ftrace_free_filter(ops) };
+        unsafe { bindings::ftrace_finish_unregister(this.ops.get()) };
+    }
+}
+
+#[pinned_drop]
+impl<H: Handler> PinnedDrop for Hook<H> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: It is initialised, and ftrace does not know of it any more: nobody drops a `Hook`
+        // before.
+        unsafe { bindings::ftrace_free_filter(self.ops.get()) };
     }
 }
 
@@ -495,8 +501,6 @@ impl<H: Handler> Drop for Ops<H> {
             pr_warn!("ftrace cannot let go of a handler, which stays in memory\n");
             return;
         }
-        // SAFETY: It is initialised, and ftrace does not know of it any more.
-        unsafe { bindings::ftrace_free_filter(self.as_ptr()) };
         // SAFETY: By the invariants ftrace does not use it, and nobody else does after `drop`.
         unsafe { ManuallyDrop::drop(&mut self.hook) };
     }

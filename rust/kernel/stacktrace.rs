@@ -114,21 +114,20 @@ pub unsafe fn walk_reliable<B, F: FnMut(usize) -> ControlFlow<B>>(
             value: None,
         };
 
-        // SAFETY: `task` is a valid task.
-        if !unsafe { bindings::try_get_task_stack(task.as_ptr()) } {
+        let ret = with_stack(task, || {
+            // SAFETY: `consume` gets a pointer to `cookie`, which outlives the call. The stack is
+            // pinned, and the caller promises that `task` is current or does not run.
+            unsafe {
+                bindings::arch_stack_walk_reliable(
+                    Some(consume::<B, F>),
+                    (&raw mut cookie).cast(),
+                    task.as_ptr(),
+                )
+            }
+        });
+        let Some(ret) = ret else {
             return Ok(None);
-        }
-        // SAFETY: `consume` gets a pointer to `cookie`, which outlives the call. The stack is
-        // pinned, and the caller promises that `task` is current or does not run.
-        let ret = unsafe {
-            bindings::arch_stack_walk_reliable(
-                Some(consume::<B, F>),
-                (&raw mut cookie).cast(),
-                task.as_ptr(),
-            )
         };
-        // SAFETY: Pairs with `try_get_task_stack` above.
-        unsafe { bindings::put_task_stack(task.as_ptr()) };
 
         // The unwinder reports a walk that the callback ended as an error too.
         if let Some(value) = cookie.value {
@@ -147,6 +146,26 @@ pub unsafe fn walk_reliable<B, F: FnMut(usize) -> ControlFlow<B>>(
         let _ = (task, &mut f);
         Err(ENOSYS)
     }
+}
+
+/// Calls `f` while the stack of `task` cannot be freed, and returns what it returns; `None` if the
+/// stack is gone, as that of a zombie is.
+///
+/// Does not sleep.
+// Without any way to read stacks nobody calls it.
+#[allow(dead_code)]
+#[inline]
+fn with_stack<T>(task: &Task, f: impl FnOnce() -> T) -> Option<T> {
+    use crate::bindings;
+
+    // SAFETY: `task` is a valid task.
+    if !unsafe { bindings::try_get_task_stack(task.as_ptr()) } {
+        return None;
+    }
+    let value = f();
+    // SAFETY: Pairs with `try_get_task_stack` above.
+    unsafe { bindings::put_task_stack(task.as_ptr()) };
+    Some(value)
 }
 
 /// Walks the stack of a task that is held reliably, as [`walk_reliable`] does.
@@ -191,18 +210,9 @@ pub fn scan_held<B, F: FnMut(usize) -> ControlFlow<B>>(
 
     #[cfg(CONFIG_STACK_SCAN)]
     {
-        use crate::bindings;
-
-        // SAFETY: `task` is a valid task.
-        if !unsafe { bindings::try_get_task_stack(task.as_ptr()) } {
-            return Ok(None);
-        }
         // SAFETY: The task is the current one or does not run, and stays so while it is held. The
         // stack is pinned. Preemption is disabled while a task is held.
-        let found = unsafe { scan_pinned(task, within, f) };
-        // SAFETY: Pairs with `try_get_task_stack` above.
-        unsafe { bindings::put_task_stack(task.as_ptr()) };
-        found
+        with_stack(task, || unsafe { scan_pinned(task, within, f) }).unwrap_or(Ok(None))
     }
 
     #[cfg(not(CONFIG_STACK_SCAN))]

@@ -21,23 +21,14 @@
 #define _ASM_S390_STACK_SCAN_H
 
 #include <linux/pgtable.h>
-#include <linux/processor.h>
-#include <linux/sched/task_stack.h>
+#include <linux/sched.h>
 
 #include <asm/sections.h>
 
+/* Of a task that was switched out. */
 static __always_inline unsigned long arch_stack_pointer(struct task_struct *task)
 {
-	return task == current ? current_stack_pointer : task->thread.ksp;
-}
-
-/*
- * Where the registers of user mode are, or the room for them. What is in there says
- * nothing about the kernel, and belongs to the user, who could have anything found.
- */
-static __always_inline unsigned long arch_stack_end(struct task_struct *task)
-{
-	return (unsigned long)task_pt_regs(task);
+	return task->thread.ksp;
 }
 
 /* Modules and generated code are below the kernel's text. */

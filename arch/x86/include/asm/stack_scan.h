@@ -16,24 +16,15 @@
 #define _ASM_X86_STACK_SCAN_H
 
 #include <linux/pgtable.h>
-#include <linux/processor.h>
-#include <linux/sched/task_stack.h>
+#include <linux/sched.h>
 
 #include <asm/asm.h>
 #include <asm/page_types.h>
 
+/* Of a task that was switched out. */
 static __always_inline unsigned long arch_stack_pointer(struct task_struct *task)
 {
-	return task == current ? current_stack_pointer : task->thread.sp;
-}
-
-/*
- * Where the registers of user mode are, or the room for them. What is in there says
- * nothing about the kernel, and belongs to the user, who could have anything found.
- */
-static __always_inline unsigned long arch_stack_end(struct task_struct *task)
-{
-	return (unsigned long)task_pt_regs(task);
+	return task->thread.sp;
 }
 
 /* The kernel's text, modules and generated code are in the top 2 GB. */
