@@ -699,6 +699,31 @@ static void call_kernel(void)
 	syscall(SYS_getppid);
 }
 
+/* Enables a patch, and returns how long its transition takes. */
+static double patching_time(int funcs)
+{
+	uint64_t start, complete;
+
+	enable("bench_a", "funcs=%d", funcs);
+	start = time_of("starting patching transition", 0);
+	complete = time_of("': patching complete", start);
+	expect_patched(1, funcs);
+	return complete - start;
+}
+
+/* Disables and unloads it. */
+static double unpatching_time(void)
+{
+	uint64_t start = start_disable("bench_a"), complete;
+
+	command("wait put: bench_a");
+	start = time_of("starting unpatching transition", start);
+	complete = time_of("': unpatching complete", start);
+	unload("bench_a");
+	expect_patched(1, 0);
+	return complete - start;
+}
+
 /* Transitions on a machine that is busy. */
 static void step_load(int funcs, int rounds)
 {
@@ -712,25 +737,14 @@ static void step_load(int funcs, int rounds)
 	command("yield");
 	sleep_ms(100);
 	for (i = 0; i < rounds; i++) {
-		uint64_t start;
-
-		enable("bench_a", "funcs=%d", funcs);
-		start = time_of("starting patching transition", 0);
-		took = time_of("': patching complete", start) - start;
+		took = patching_time(funcs);
 		patching += took;
 		if (took > longest)
 			longest = took;
-		expect_patched(1, funcs);
-
-		start = start_disable("bench_a");
-		command("wait put: bench_a");
-		start = time_of("starting unpatching transition", start);
-		took = time_of("': unpatching complete", start) - start;
+		took = unpatching_time();
 		unpatching += took;
 		if (took > longest)
 			longest = took;
-		unload("bench_a");
-		expect_patched(1, 0);
 		/* Not always at the same point of the timers. */
 		sleep_ms(37 + 11 * i);
 	}
@@ -773,19 +787,9 @@ static void step_preempted(int tasks)
 	/* Until each has had a turn. */
 	sleep_ms(3000);
 	for (i = 0; i < rounds; i++) {
-		uint64_t start;
-
-		enable("bench_a", "funcs=10");
-		start = time_of("starting patching transition", 0);
-		patching += time_of("': patching complete", start) - start;
-		expect_patched(1, 10);
+		patching += patching_time(10);
 		sleep_ms(100 + 37 * i);
-		start = start_disable("bench_a");
-		command("wait put: bench_a");
-		start = time_of("starting unpatching transition", start);
-		unpatching += time_of("': unpatching complete", start) - start;
-		unload("bench_a");
-		expect_patched(1, 0);
+		unpatching += unpatching_time();
 		sleep_ms(100 + 53 * i);
 	}
 	report("preempted", "patching", 10, patching / rounds, "instructions");

@@ -19,10 +19,13 @@ OPTS=()
 [ "$(id -u)" = 0 ] || { echo "SKIP: must be run as root"; exit 4; }
 [ -d "$LP" ] || { echo "SKIP: this kernel has no livepatch"; exit 4; }
 
-# Whether this kernel has the core in Rust.
-has_rust_core() { zcat /proc/config.gz 2>/dev/null | grep -qx CONFIG_LIVEPATCH_RUST=y; }
+# has_config CONFIG_OPTION: whether it is built in here.
+has_config() { zcat /proc/config.gz 2>/dev/null | grep -qx "$1=y"; }
 
-if zcat /proc/config.gz 2>/dev/null | grep -qx CONFIG_DEBUG_KOBJECT_RELEASE=y; then
+# Whether this kernel has the core in Rust.
+has_rust_core() { has_config CONFIG_LIVEPATCH_RUST; }
+
+if has_config CONFIG_DEBUG_KOBJECT_RELEASE; then
 	WORKS_AT_END=y
 else
 	WORKS_AT_END=
@@ -174,6 +177,15 @@ works() {
 # cleanup: what a script has to do when it ends, however that is; it may have one
 # of its own.
 cleanup() { :; }
+
+# long_periods: let tasks of the deadline class have periods of 900 s until the script
+# ends, as those have that test modules hold until they are released.
+PERIOD=/proc/sys/kernel/sched_deadline_period_max_us
+long_periods() {
+	PERIOD_WAS=$(cat "$PERIOD")
+	cleanup() { echo "$PERIOD_WAS" >"$PERIOD"; }
+	echo 1000000000 >"$PERIOD"
+}
 
 # at_end: what is left to do when a script ends.
 at_end() {

@@ -24,14 +24,10 @@ B=klpr_inflight_b
 # Used by the scripts.
 # shellcheck disable=SC2034
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-PERIOD=/proc/sys/kernel/sched_deadline_period_max_us
-PERIOD_WAS=$(cat $PERIOD)
 CASES=${CASES:-.} GO_ON=${GO_ON:-} CRASH=${CRASH:-}
 FAILED=
 
-cleanup() { echo "$PERIOD_WAS" >$PERIOD; }
-# The module has tasks wait for their next period, in 900 s.
-echo 1000000000 >$PERIOD
+long_periods
 
 # restore: let all go and unload all, after a case that has failed.
 restore() {

@@ -11,7 +11,7 @@ FUNC=exit_task_stack_account
 [ -x "$HERE/klpr_exit" ] || { echo "SKIP: klpr_exit was not built"; exit 4; }
 grep -qx $FUNC /sys/kernel/tracing/available_filter_functions ||
 	{ echo "SKIP: $FUNC cannot be patched"; exit 4; }
-if zcat /proc/config.gz | grep -qx CONFIG_MEMCG=y; then
+if has_config CONFIG_MEMCG; then
 	echo "SKIP: the replacement of $FUNC cannot give back what memory cgroups count"
 	exit 4
 fi

@@ -6,7 +6,7 @@
 plan 4
 
 has_rust_core || { echo "SKIP: the core in C frees what ftrace still has on its list"; exit 4; }
-zcat /proc/config.gz | grep -qx CONFIG_LIVEPATCH_RUST_JUMP=y || {
+has_config CONFIG_LIVEPATCH_RUST_JUMP || {
 	echo "SKIP: functions are no jumps here, and patches come off without ftrace"
 	exit 4
 }

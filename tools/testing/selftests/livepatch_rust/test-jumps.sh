@@ -11,8 +11,6 @@ ONE=$TARGET/parameters/one
 TWO=$TARGET/parameters/two
 SHARE=/sys/module/klpr_share/parameters
 
-has_config() { zcat /proc/config.gz | grep -qx "$1=y"; }
-
 # jump FUNCTION: where it jumps to, if it does.
 jump() { sed -n "s/^klpr_target_$1 .*jump-->\([^+]*\)+0x0\/[^ ]* \[\(.*\)\]$/\2:\1/p" $TRACING/enabled_functions; }
 

@@ -7,15 +7,10 @@
 . "$(dirname "$0")/klpr.sh"
 TRACING=/sys/kernel/tracing
 HOOKS=/sys/module/livepatch/parameters
-PERIOD=/proc/sys/kernel/sched_deadline_period_max_us
-PERIOD_WAS=$(cat $PERIOD)
 SLOT=/sys/module/klpr_slot
-cleanup() { echo "$PERIOD_WAS" >$PERIOD; }
 plan 5
 
-# is_set OPTION: of the kernel's configuration.
-is_set() { zcat /proc/config.gz | grep -qx "CONFIG_$1=y"; }
-can_skip() { is_set STACK_SCAN && [ -e "$HOOKS/skip_$1" ]; }
+can_skip() { has_config CONFIG_STACK_SCAN && [ -e "$HOOKS/skip_$1" ]; }
 
 # Tracers of the function that the task sleeps in: what the task returns to when it
 # is done is the function to be patched, and they keep the address.
@@ -74,7 +69,7 @@ for tracer in fgraph kretprobe fprobe; do
 	kretprobe) has=KRETPROBES;;
 	fprobe) has=FPROBE;;
 	esac
-	if is_set "$has"; then
+	if has_config "CONFIG_$has"; then
 		sleeper $tracer
 		load_nowait klpr_patch_a what=sleep_caller
 		must_wait hidden_returns
@@ -86,8 +81,7 @@ for tracer in fgraph kretprobe fprobe; do
 	fi
 done
 
-# What is held comes back in its next period, in 900 s.
-echo 1000000000 >$PERIOD
+long_periods
 
 is_held() { value_is $SLOT/parameters/held "$1"; }
 
@@ -109,7 +103,7 @@ in_slot() {
 }
 
 start "a task in the slot of an optimized kprobe"
-if is_set OPTPROBES && [ -e "$MODS/klpr_slot.ko" ]; then
+if has_config CONFIG_OPTPROBES && [ -e "$MODS/klpr_slot.ko" ]; then
 	in_slot
 	load_nowait klpr_patch_a what=slot
 	must_wait generated_code

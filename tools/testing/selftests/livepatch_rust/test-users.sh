@@ -12,8 +12,6 @@ INJECT=/sys/kernel/debug/fail_function
 ONE=$TARGET/parameters/one
 HOOK=/sys/module/klpr_hook
 
-has_config() { zcat /proc/config.gz | grep -qx "$1=y"; }
-
 # is_jump REPLACEMENT: the function is a jump to there. Always so with a core that
 # does not make such.
 is_jump() {

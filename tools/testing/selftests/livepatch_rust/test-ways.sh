@@ -200,7 +200,7 @@ fi
 
 start "a task that sleeps in an unpatched function switches by a check of its stack"
 task sleep 1000
-if zcat /proc/config.gz | grep -qx CONFIG_STACK_SCAN=y; then
+if has_config CONFIG_STACK_SCAN; then
 	there_and_back stack_scan
 else
 	there_and_back stack_check
@@ -313,7 +313,7 @@ stuck() {
 }
 
 start "without the hook a task that spins alone on its CPU does not switch"
-if zcat /proc/config.gz | grep -qx CONFIG_PREEMPT_RT=y; then
+if has_config CONFIG_PREEMPT_RT; then
 	# They preempt the task, and it switches by a look at its stack; or, if they
 	# cannot, whoever waits for RCU waits for the task.
 	skip_case "on PREEMPT_RT a CPU with RCU's threads is no task's alone"

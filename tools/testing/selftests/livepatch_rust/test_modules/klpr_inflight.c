@@ -6,10 +6,9 @@
  * A task on its way: a callback of klpr_inflight_one(), registered before any
  * patch and thus called after the patch's handler, sees where the call will go
  * on. The task leaves the CPU at the end of ftrace's callbacks, where these
- * enable preemption, and does not come back before it is released: it is of the
- * deadline class, has used up its runtime by then, and the next period is far
- * away. It needs no load on the CPU for that, is runnable all the time, and does
- * not sleep.
+ * enable preemption, and does not come back before it is released: it has used up
+ * its runtime by then. It needs no load on the CPU for that, is runnable all the
+ * time, and does not sleep.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -25,8 +24,8 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/wait.h>
-#include <uapi/linux/sched/types.h>
 
+#include "klpr_deadline.h"
 #include "klpr_inflight.h"
 #include "klpr_target.h"
 
@@ -94,17 +93,10 @@ EXPORT_SYMBOL_GPL(klpr_inflight_sleep);
  */
 noinline int klpr_inflight_start(void)
 {
-	const struct sched_attr attr = {
-		.size = sizeof(attr),
-		.sched_policy = SCHED_DEADLINE,
-		.sched_runtime = 200 * NSEC_PER_MSEC,
-		.sched_deadline = 900 * NSEC_PER_SEC,
-		.sched_period = 900 * NSEC_PER_SEC,
-	};
 	int ret;
 
 	wait_event(klpr_wait, !READ_ONCE(wait));
-	ret = sched_setattr_nocheck(current, &attr);
+	ret = klpr_limit(200 * NSEC_PER_MSEC);
 	if (!ret)
 		preempt_disable_notrace();
 	return ret;
@@ -184,8 +176,7 @@ static int klpr_is_held(void)
 	struct task_struct *task = READ_ONCE(klpr_task);
 
 	return task && READ_ONCE(klpr_arrived) && !READ_ONCE(klpr_result) &&
-	       READ_ONCE(task->policy) == SCHED_DEADLINE && task->dl.dl_throttled &&
-	       READ_ONCE(task->on_rq) && !READ_ONCE(task->on_cpu);
+	       klpr_is_out(task);
 }
 
 /* The sleeper's patch_state. /proc does not know a task that has been reaped. */
@@ -242,8 +233,8 @@ module_param_cb(chosen, &klpr_chosen_ops, NULL, 0444);
 
 static void klpr_let_go(void)
 {
-	if (klpr_task && READ_ONCE(klpr_task->policy) == SCHED_DEADLINE)
-		sched_set_normal(klpr_task, 0);
+	if (klpr_task)
+		klpr_unlimit(klpr_task);
 	WRITE_ONCE(wait, false);
 	WRITE_ONCE(klpr_released, true);
 	wake_up_all(&klpr_wait);

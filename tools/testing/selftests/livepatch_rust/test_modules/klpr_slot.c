@@ -5,8 +5,7 @@
  * a slot goes back to the function by an instruction of the slot, and has no
  * address in the function anywhere.
  *
- * A task is of the deadline class, uses its runtime up while it fills memory by
- * one long instruction, and its next period is far away, as in klpr_inflight.
+ * A task uses its runtime up while it fills memory by one long instruction.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -18,7 +17,8 @@
 #include <linux/sched/task_stack.h>
 #include <linux/sysfs.h>
 #include <linux/vmalloc.h>
-#include <uapi/linux/sched/types.h>
+
+#include "klpr_deadline.h"
 
 #define KLPR_SIZE (4UL << 20)
 #define KLPR_MAX 128
@@ -67,20 +67,13 @@ static struct kprobe klpr_kprobe = { .pre_handler = klpr_pre_handler };
 
 static noinline int klpr_hold(void)
 {
-	const struct sched_attr attr = {
-		.size = sizeof(attr),
-		.sched_policy = SCHED_DEADLINE,
-		.sched_runtime = 100 * NSEC_PER_MSEC,
-		.sched_deadline = 900 * NSEC_PER_SEC,
-		.sched_period = 900 * NSEC_PER_SEC,
-	};
 	int place = atomic_inc_return(&klpr_count) - 1;
 	int ret;
 
 	if (place >= KLPR_MAX)
 		return -ENOSPC;
 	WRITE_ONCE(klpr_tasks[place], get_task_struct(current));
-	ret = sched_setattr_nocheck(current, &attr);
+	ret = klpr_limit(100 * NSEC_PER_MSEC);
 	while (!ret && !READ_ONCE(klpr_released))
 		klpr_slot_fill(klpr_memory, KLPR_SIZE);
 	return ret;
@@ -99,8 +92,7 @@ static struct module_attribute klpr_hold_attr = __ATTR(hold, 0400, klpr_hold_sho
 
 static bool klpr_is_held(struct task_struct *task)
 {
-	return task && READ_ONCE(task->policy) == SCHED_DEADLINE && task->dl.dl_throttled &&
-	       READ_ONCE(task->on_rq) && !READ_ONCE(task->on_cpu);
+	return task && klpr_is_out(task);
 }
 
 /* How many tasks are held. */
@@ -141,8 +133,8 @@ static void klpr_release(void)
 
 	WRITE_ONCE(klpr_released, true);
 	for (i = 0; i < KLPR_MAX; i++)
-		if (klpr_tasks[i] && READ_ONCE(klpr_tasks[i]->policy) == SCHED_DEADLINE)
-			sched_set_normal(klpr_tasks[i], 0);
+		if (klpr_tasks[i])
+			klpr_unlimit(klpr_tasks[i]);
 }
 
 static int klpr_set_release(const char *val, const struct kernel_param *kp)
