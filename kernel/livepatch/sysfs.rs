@@ -37,9 +37,13 @@ pub(crate) fn is_initialised() -> bool {
     !ROOT.load(Acquire).is_null()
 }
 
-/// Makes `/sys/kernel/livepatch`. Called once, at boot.
+/// Makes what patches need: the workqueue of transitions, and then `/sys/kernel/livepatch`, without
+/// which no patch is accepted. Called once, at boot.
 #[no_mangle]
 extern "C" fn klp_core_init() -> c_int {
+    if let Err(error) = transition::init_queue() {
+        return error.to_errno();
+    }
     // SAFETY: `kernel_kobj` was made earlier.
     let root = unsafe {
         bindings::kobject_create_and_add(c"livepatch".as_char_ptr(), bindings::kernel_kobj)

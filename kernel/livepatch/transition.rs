@@ -103,6 +103,9 @@ unsafe impl Sync for Work {}
 
 static WORK: Work = Work(Opaque::uninit());
 
+/// The workqueue for it. Null until [`init_queue`] has made it.
+static QUEUE: Atomic<*mut bindings::workqueue_struct> = Atomic::new(ptr::null_mut());
+
 /// Initialises the work.
 ///
 /// # Safety
@@ -113,6 +116,21 @@ pub(crate) unsafe fn init() {
     unsafe { bindings::klp_init_delayed_work(WORK.0.get(), Some(retry)) };
 }
 
+/// Makes the workqueue of transitions. Called at boot, before any patch can be enabled. May sleep.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn init_queue() -> Result {
+    // SAFETY: May sleep here.
+    let queue = unsafe { bindings::klp_alloc_workqueue() };
+    if queue.is_null() {
+        return Err(ENOMEM);
+    }
+    QUEUE.store(queue, Relaxed);
+    Ok(())
+}
+
 /// How many ticks a second has. The constant `HZ` that bindgen finds is that of user space.
 fn ticks_per_second() -> usize {
     msecs_to_jiffies(1000)
@@ -120,8 +138,16 @@ fn ticks_per_second() -> usize {
 
 /// Has the work run after `delay` ticks, whatever it was waiting for.
 fn retry_in(delay: usize) {
-    // SAFETY: `init` has initialised the work.
-    unsafe { bindings::klp_mod_delayed_work(WORK.0.get(), delay) };
+    // SAFETY: `init` has initialised the work, and `init_queue` has made the workqueue: there is a
+    // transition, and no patch is accepted before.
+    unsafe {
+        bindings::mod_delayed_work_on(
+            bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+            QUEUE.load(Relaxed),
+            WORK.0.get(),
+            delay,
+        )
+    };
 }
 
 /// # Safety

@@ -315,7 +315,8 @@ __rust_helper void rust_helper_klp_init_work(struct work_struct *work, work_func
 
 __rust_helper bool rust_helper_klp_queue_work_on(unsigned int cpu, struct work_struct *work)
 {
-	return queue_work_on(cpu, system_percpu_wq, work);
+	/* Before ordinary tasks and works: the transition waits for each of these. */
+	return queue_work_on(cpu, system_highpri_wq, work);
 }
 
 __rust_helper void rust_helper_klp_init_delayed_work(struct delayed_work *work, work_func_t func)
@@ -328,12 +329,12 @@ __rust_helper void rust_helper_klp_schedule_work(struct work_struct *work)
 	schedule_work(work);
 }
 
-__rust_helper void rust_helper_klp_mod_delayed_work(struct delayed_work *work,
-						    unsigned long delay)
+__rust_helper struct workqueue_struct *rust_helper_klp_alloc_workqueue(void)
 {
 	/*
 	 * Unbound: the task that switches last may be on a CPU that is isolated,
-	 * and the work is not to run there.
+	 * and the work is not to run there. Of high priority: on a machine whose
+	 * CPUs are all busy, attempts would wait for their turn otherwise.
 	 */
-	mod_delayed_work(system_dfl_wq, work, delay);
+	return alloc_workqueue("livepatch", WQ_UNBOUND | WQ_HIGHPRI, 0);
 }
