@@ -24,12 +24,16 @@
 static bool has_hidden_returns(struct task_struct *task)
 {
 #ifdef CONFIG_FUNCTION_GRAPH_TRACER
-	/* Becomes nonzero before the word on the stack is replaced, and zero after. */
+	/*
+	 * Becomes nonzero before the word on the stack is replaced. It is zero again
+	 * a moment before the return is made; the address is in registers by then, or
+	 * in a copy of them, and so on the stack once the task does not run.
+	 */
 	if (task->ret_stack && task->curr_ret_stack)
 		return true;
 #endif
 #ifdef CONFIG_RETHOOK
-	/* The same. */
+	/* Here the word is replaced first, but with preemption disabled until both are done. */
 	if (!llist_empty(&task->rethooks))
 		return true;
 #elif defined(CONFIG_KRETPROBES)
@@ -43,16 +47,18 @@ static bool has_hidden_returns(struct task_struct *task)
  * stack_scan_start() - begin to scan the stack of a task
  * @scan: with @low and @size set
  * @task: the current task, or one that cannot run meanwhile; its stack must stay
+ * @frame: for the current task, where on its stack to begin: what is being looked
+ *	for is on the stack below, too. Of no meaning for others
  *
  * Context: any in which the caller can make sure of that; does not sleep.
  *
  * Returns: 0; -ENODATA if return addresses of the task are kept elsewhere; -EINVAL
- * if its stack pointer is none.
+ * if its stack pointer, or @frame, is not on its stack.
  */
-int stack_scan_start(struct stack_scan *scan, struct task_struct *task)
+int stack_scan_start(struct stack_scan *scan, struct task_struct *task, unsigned long frame)
 {
 	unsigned long stack = (unsigned long)task_stack_page(task);
-	unsigned long first = task == current ? current_stack_pointer : arch_stack_pointer(task);
+	unsigned long first = task == current ? frame : arch_stack_pointer(task);
 	/*
 	 * Where the registers of user mode are, or the room for them. What is in there
 	 * says nothing about the kernel, and users could make it anything.

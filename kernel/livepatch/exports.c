@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the livepatch core in Rust needs of C: exported symbols, a static key,
- * a weak function, and to be called at boot.
+ * a weak function, to know a frame, and to be called at boot.
  */
 
+#include <linux/compiler.h>
 #include <linux/export.h>
 #include <linux/init.h>
 #include <linux/livepatch.h>
@@ -14,6 +15,14 @@
 
 /* Turned on during a transition: has the scheduler call __klp_sched_try_switch(). */
 DEFINE_STATIC_KEY_FALSE(klp_sched_try_switch_key);
+
+/* Called by the scheduler. */
+void __klp_sched_try_switch(void)
+{
+	klp_core_sched_try_switch((unsigned long)__builtin_frame_address(0));
+	/* No tail call: the frame is to stay. */
+	barrier();
+}
 
 EXPORT_SYMBOL_GPL(klp_enable_patch);
 EXPORT_SYMBOL_GPL(klp_find_section_by_name);

@@ -6,4 +6,7 @@
 void klp_core_init_early(void);
 int klp_core_init(void);
 
+/* In Rust: what __klp_sched_try_switch() does, for a frame of its own or of a caller. */
+void klp_core_sched_try_switch(unsigned long frame);
+
 #endif /* _LIVEPATCH_EXPORTS_H */

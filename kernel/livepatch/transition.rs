@@ -47,7 +47,7 @@ use crate::{
 use kernel::{
     bindings,
     dynamic_pr_debug,
-    ffi::c_int,
+    ffi::{c_int, c_ulong},
     prelude::*,
     stacktrace,
     sync::{
@@ -438,15 +438,15 @@ enum Refusal {
 
 /// Looks at the words of a task's stack, and returns whether they say that it is in none of the
 /// functions concerned. If not, they say nothing.
+///
+/// `frame` is where to begin if the task is the current one.
 #[inline]
-fn is_clear(task: &Held<'_>, index: &Index) -> bool {
-    let found = stacktrace::scan_held(task, index.within.clone(), |addr| {
-        match index.find(task, addr) {
-            Some(_) => ControlFlow::Break(()),
-            None => ControlFlow::Continue(()),
-        }
-    });
-    match found {
+fn is_clear(task: &Held<'_>, frame: Option<usize>, index: &Index) -> bool {
+    let find = |addr| match index.find(task, addr) {
+        Some(_) => ControlFlow::Break(()),
+        None => ControlFlow::Continue(()),
+    };
+    match stacktrace::scan_held(task, frame, index.within.clone(), find) {
         Ok(None) => true,
         Ok(Some(())) => false,
         Err(error) => skip_rule(error),
@@ -456,12 +456,21 @@ fn is_clear(task: &Held<'_>, index: &Index) -> bool {
 /// Switches a task if its stack allows, and returns how that was found out.
 ///
 /// The words of the stack are looked at first. They clear most tasks for a fraction of what a stack
-/// trace costs, and all that were preempted in functions which the unwinder cannot make out; what a
-/// trace misses, such as a destination that was chosen and not gone to, is one of them. Where they
-/// do not, a trace decides.
+/// trace costs, and all that were preempted in functions which the unwinder cannot make out. Where
+/// they do not, a trace decides: the word may be left over from an earlier call. Or it is a pointer
+/// that the task has loaded and is about to call, which is no reason to wait: a call of a function
+/// by its beginning goes where the task's state says then, and who has pointers into the module of
+/// a patch handed out by the patch has them called back by the patch, before it goes.
+///
+/// `frame` is as for [`is_clear`].
 #[inline]
-fn check_and_switch(task: &Held<'_>, target: PatchState, index: &Index) -> Result<Way, Refusal> {
-    let way = if is_clear(task, index) {
+fn check_and_switch(
+    task: &Held<'_>,
+    target: PatchState,
+    frame: Option<usize>,
+    index: &Index,
+) -> Result<Way, Refusal> {
+    let way = if is_clear(task, frame, index) {
         Way::StackScan
     } else {
         let found = stacktrace::walk_held(task, |addr| match index.find(task, addr) {
@@ -526,9 +535,10 @@ fn explain(task: &Task, refusal: Refusal) {
 
 /// Switches a task if it is in none of the functions concerned, and returns whether it has arrived.
 ///
-/// `index` must be that of the transition to `target`.
+/// `index` must be that of the transition to `target`. `frame` is for the current task in the
+/// scheduler, and says where on its stack that begins.
 #[inline]
-fn try_switch(task: &Task, target: PatchState, index: &Index, way: Way) -> bool {
+fn try_switch(task: &Task, target: PatchState, frame: Option<usize>, index: &Index) -> bool {
     if patch_state(task) == target.raw() {
         return true;
     }
@@ -537,19 +547,18 @@ fn try_switch(task: &Task, target: PatchState, index: &Index, way: Way) -> bool 
         return false;
     }
 
-    match tasklist::hold(task, |task| check_and_switch(task, target, index)) {
+    match tasklist::hold(task, |task| {
+        check_and_switch(task, target, frame, index)
+    }) {
         // Only now, as nothing can be printed while the task is held, and what is traced may be.
         Some(Ok(found)) => {
-            let way = match way {
-                Way::StackCheck => found,
-                way => way,
-            };
+            let way = frame.map_or(found, |_| Way::Scheduler);
             trace::task_switch(task, target.raw(), way);
             true
         }
         // In the scheduler nobody is told: a kernel thread that prints would never come to rest.
         // The next look says the same.
-        Some(Err(_)) if way == Way::Scheduler => false,
+        Some(Err(_)) if frame.is_some() => false,
         Some(Err(refusal)) => {
             explain(task, refusal);
             false
@@ -630,13 +639,14 @@ unsafe extern "C" fn klp_update_patch_state(task: *mut bindings::task_struct) {
 /// or a kernel thread that goes through the scheduler for whatever reason.
 ///
 /// Called by the scheduler, with preemption disabled, and only while there is a transition. This is
-/// how kernel threads get switched that are found running whenever somebody looks at them.
+/// how kernel threads get switched that are found running whenever somebody looks at them. `frame`
+/// is where on the stack it begins: what is below belongs to nobody but this look.
 ///
 /// # Safety
 ///
-/// To be called by the scheduler, with preemption disabled.
-#[export]
-unsafe extern "C" fn __klp_sched_try_switch() {
+/// To be called by `__klp_sched_try_switch()` only, with preemption disabled.
+#[no_mangle]
+unsafe extern "C" fn klp_core_sched_try_switch(frame: c_ulong) {
     // SAFETY: An assertion.
     unsafe { bindings::lockdep_assert_preemption_disabled() };
 
@@ -658,7 +668,7 @@ unsafe extern "C" fn __klp_sched_try_switch() {
     // SAFETY: The flag was set, so that there is an index, that of a transition to `target`. It is
     // valid until `synchronize` has waited for us, who run with preemption disabled.
     if let Some(index) = unsafe { INDEX.load(Relaxed).as_ref() } {
-        if try_switch(task, target, index, Way::Scheduler) {
+        if try_switch(task, target, Some(frame), index) {
             one_less();
         }
     }
@@ -884,7 +894,7 @@ impl Registry {
 
         // Orders `TARGET`, `INDEX` and the redirected functions before the flags. Pairs with the
         // barriers between the flag and what they say in `klp_update_patch_state` and
-        // `__klp_sched_try_switch`.
+        // `klp_core_sched_try_switch`.
         smp_mb(Write);
 
         each_task(|task| {
@@ -912,13 +922,13 @@ impl Registry {
         let [index, _] = &transition.index;
 
         let mut left: i32 = tasklist::walk_threads(|left, task| {
-            if !try_switch(task, target, index, Way::StackCheck) {
+            if !try_switch(task, target, None, index) {
                 *left += 1;
             }
         });
         // After the others: see the head of this file.
         tasklist::walk_exiting(|task| {
-            if !try_switch(task, target, index, Way::StackCheck) {
+            if !try_switch(task, target, None, index) {
                 left += 1;
             }
         });
@@ -928,7 +938,7 @@ impl Registry {
         tasklist::for_each_idle(|cpu, task| {
             // SAFETY: The number is one of a CPU.
             if unsafe { bindings::cpu_online(cpu) } {
-                if !try_switch(task, target, index, Way::StackCheck) {
+                if !try_switch(task, target, None, index) {
                     left += 1;
                     // Has it pass the idle loop, where it switches.
                     //

@@ -187,32 +187,40 @@ pub fn walk_held<B, F: FnMut(usize) -> ControlFlow<B>>(task: &Held<'_>, f: F) ->
 /// Calls `f` with each word of the stack that lies in `within`, in the order of their places, until
 /// it breaks, and returns its value then, or `None` when there are no more. After `None` the task
 /// is in no code in `within` that `f` was not called for, does not return to any, and is not about
-/// to go to any but by calling a function. A task that has no stack any more (a zombie) is nowhere.
+/// to go to any but by calling a function, or by a jump in code that is outside of `within`: from a
+/// part of a function that the compiler has put elsewhere, say, which is to be looked for as the
+/// function is. A task that has no stack any more (a zombie) is nowhere.
+///
+/// For the current task, `frame` is where on the stack the scan begins: at that of a function whose
+/// callers are of interest. What is below has the addresses that are looked for in it, and is not
+/// looked at. For other tasks it has no meaning.
 ///
 /// Does not sleep. RCU must be watching.
 ///
 /// # Errors
 ///
-/// - `EBUSY`: the task runs on another CPU.
+/// - `EBUSY`: the task runs on another CPU, or is the current one and `frame` is `None`.
 /// - `ENODATA`: return addresses of the task are kept elsewhere, by a tracer.
 /// - `EINVAL`: the task may be in code that was generated, and goes to wherever that says; `f` may
-///   have seen a part of the stack. Or its stack pointer does not point to its stack.
+///   have seen a part of the stack. Or its stack pointer, or `frame`, is not on its stack.
 /// - `ENOSYS`: the architecture has no such scans.
 #[inline]
 pub fn scan_held<B, F: FnMut(usize) -> ControlFlow<B>>(
     task: &Held<'_>,
+    frame: Option<usize>,
     within: Range<usize>,
     f: F,
 ) -> Result<Option<B>> {
-    if task.runs_elsewhere() {
+    if task.runs_elsewhere() || (task.is_current() && frame.is_none()) {
         return Err(EBUSY);
     }
 
     #[cfg(CONFIG_STACK_SCAN)]
     {
+        let frame = frame.unwrap_or(0);
         // SAFETY: The task is the current one or does not run, and stays so while it is held. The
         // stack is pinned. Preemption is disabled while a task is held.
-        with_stack(task, || unsafe { scan_pinned(task, within, f) }).unwrap_or(Ok(None))
+        with_stack(task, || unsafe { scan_pinned(task, frame, within, f) }).unwrap_or(Ok(None))
     }
 
     #[cfg(not(CONFIG_STACK_SCAN))]
@@ -232,6 +240,7 @@ pub fn scan_held<B, F: FnMut(usize) -> ControlFlow<B>>(
 #[inline]
 unsafe fn scan_pinned<B, F: FnMut(usize) -> ControlFlow<B>>(
     task: &Task,
+    frame: usize,
     within: Range<usize>,
     mut f: F,
 ) -> Result<Option<B>> {
@@ -246,7 +255,7 @@ unsafe fn scan_pinned<B, F: FnMut(usize) -> ControlFlow<B>>(
         ..Default::default()
     };
     // SAFETY: By the requirements of this function.
-    to_result(unsafe { bindings::stack_scan_start(&raw mut scan, task.as_ptr()) })?;
+    to_result(unsafe { bindings::stack_scan_start(&raw mut scan, task.as_ptr(), frame) })?;
     loop {
         let mut addr = 0;
         // SAFETY: By the requirements of this function; the scan was started.
@@ -298,45 +307,75 @@ mod tests {
         tasklist, //
     };
 
-    /// All that a scan may find.
-    const ALL: Range<usize> = 0..usize::MAX;
-
-    #[test]
-    fn scan_finds_what_a_trace_finds() {
-        let mut entries = [0; 64];
-        let mut missed = 0;
-        let mut traced = 0;
-        let scanned = tasklist::hold(current!(), |held| {
-            // SAFETY: It is the current task.
-            let len = unsafe { save_reliable(held, &mut entries) }.unwrap_or(0);
-            // The innermost calls are those of this function, and differ from those of the scan.
-            for &addr in entries.iter().take(len).skip(4) {
-                traced += 1;
-                let found = scan_held(held, addr..addr + 1, |_| ControlFlow::Break(()));
-                if let Ok(None) = found {
-                    missed += 1;
-                }
-            }
-            scan_held(held, ALL, |_| ControlFlow::Break(()))
-        });
-        match scanned {
-            // Where the stack can be scanned, what is looked for is found.
-            Some(Ok(found)) => {
-                assert!(found.is_some());
-                assert!(traced > 0);
-                assert_eq!(missed, 0);
-            }
-            Some(Err(error)) => assert!(error == ENOSYS || error == ENODATA || error == EINVAL),
-            None => assert!(false),
-        }
+    /// How often something was seen.
+    #[derive(Default)]
+    struct Seen {
+        traced: usize,
+        missed: usize,
+        clear: usize,
     }
 
     #[test]
-    fn scan_finds_nothing_in_nothing() {
-        let scanned = tasklist::hold(current!(), |held| {
-            scan_held(held, 0..0, |_| ControlFlow::Break(()))
+    fn scans_find_what_traces_find() {
+        let mut entries = [0; 64];
+        let seen: Seen = tasklist::walk_threads(|seen: &mut Seen, task| {
+            tasklist::hold(task, |held| {
+                if held.is_current() || held.runs_elsewhere() {
+                    return;
+                }
+                // SAFETY: The task does not run, and stays so.
+                let len = unsafe { save_reliable(held, &mut entries) }.unwrap_or(0);
+                for &addr in entries.iter().take(len) {
+                    let found = scan_held(held, None, addr..addr + 1, ControlFlow::Break);
+                    seen.traced += usize::from(found == Ok(Some(addr)));
+                    seen.missed += usize::from(found == Ok(None));
+                }
+                // A place where no task can be.
+                let nowhere = crate::bindings::klp_enable_patch as *const () as usize;
+                let found = scan_held(held, None, nowhere..nowhere + 1, ControlFlow::Break);
+                seen.clear += usize::from(found == Ok(None));
+            });
         });
-        assert!(matches!(scanned, Some(Ok(None) | Err(_))));
+        if cfg!(CONFIG_STACK_SCAN) && have_reliable() {
+            assert!(seen.traced > 0);
+            assert!(seen.clear > 0);
+        }
+        assert_eq!(seen.missed, 0);
+    }
+
+    /// Scans the stack of the current task from above this function on.
+    #[inline(never)]
+    fn scan_callers(within: Range<usize>) -> Result<bool> {
+        let place = 0;
+        let frame = (&raw const place).addr();
+        let found = tasklist::hold(current!(), |held| {
+            // What the frames from here on have in them belongs to the task as its callers do.
+            scan_held(held, Some(frame & !7), within, |_| ControlFlow::Break(()))
+        });
+        found.ok_or(EAGAIN)?.map(|found| found.is_some())
+    }
+
+    #[test]
+    fn scans_of_the_current_task_begin_at_a_frame() {
+        let mut entries = [0; 64];
+        // SAFETY: It is the current task.
+        let len = unsafe { save_reliable(current!(), &mut entries) }.unwrap_or(0);
+        // The thread that runs this was started by a function that is there for all of them.
+        let outermost = entries.get(len.wrapping_sub(1)).copied().unwrap_or(0);
+        let found = scan_callers(outermost..outermost + 1);
+        if !cfg!(CONFIG_STACK_SCAN) {
+            assert_eq!(found, Err(ENOSYS));
+        } else if found != Err(ENODATA) {
+            assert_eq!(found, Ok(true));
+        }
+        let unknown = tasklist::hold(current!(), |held| {
+            scan_held(held, None, 0..1, |_| ControlFlow::Break(()))
+        });
+        assert_eq!(unknown, Some(Err(EBUSY)));
+        let elsewhere = tasklist::hold(current!(), |held| {
+            scan_held(held, Some(8), 0..1, |_| ControlFlow::Break(()))
+        });
+        assert!(matches!(elsewhere, Some(Err(error)) if error != EBUSY));
     }
 
     #[test]

@@ -300,13 +300,19 @@ pub struct Held<'a> {
 }
 
 impl Held<'_> {
+    /// Whether the task is the current one.
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        ptr::eq(self.task.as_ptr(), Task::current_raw())
+    }
+
     /// Whether the task runs on another CPU at the moment. If not, it is the current one, or does
     /// not run at all.
     #[inline]
     pub fn runs_elsewhere(&self) -> bool {
         // SAFETY: The task is valid.
         let runs = unsafe { bindings::task_curr(self.task.as_ptr()) } != 0;
-        runs && !ptr::eq(self.task.as_ptr(), Task::current_raw())
+        runs && !self.is_current()
     }
 }
 
