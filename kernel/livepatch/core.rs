@@ -384,13 +384,16 @@ impl Registry {
             return Err(error);
         }
 
-        if self.is_in_transition(&patch) {
-            // The module does not run yet: its functions are on no stack before this is known.
-            self.refresh_index();
-        } else {
+        if !self.is_in_transition(&patch) {
             object.post_patch();
+            return Ok(());
         }
-        Ok(())
+        // The module does not run yet: its functions are on no stack before this is known.
+        self.add_to_index(object).inspect_err(|_| {
+            self.redirects.unpatch_object(object, false);
+            object.post_unpatch();
+            relocs::clear_object(&patch, object);
+        })
     }
 
     /// Reverts what the patches have done to a module, up to the patch `limit`.
@@ -420,7 +423,7 @@ impl Registry {
             let _ = self.redirects.remove_jumps(object);
             self.redirects.unpatch_object(object, false);
             if in_transition {
-                self.refresh_index();
+                self.drop_from_index(object);
             }
             object.post_unpatch();
             relocs::clear_object(&patch, object);

@@ -177,7 +177,7 @@ impl<'a> Wanted<'a> {
 }
 
 /// A hash of a name (FNV-1a).
-fn hash(name: &[u8]) -> u64 {
+pub(crate) fn hash(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
     })
@@ -207,6 +207,24 @@ pub(crate) fn note(wanted: &mut [Wanted<'_>], name: &[u8], addr: usize) {
 /// name, and is not one of those by which assemblers mark code and data.
 pub(crate) fn is_named(name: &[u8]) -> bool {
     !matches!(name, [] | [b'.', b'L', ..] | [b'L', b'0', ..] | [b'$', ..])
+}
+
+/// The end of the names of those parts of functions that the compiler expects not to be run, and
+/// puts elsewhere.
+pub(crate) const COLD: &[u8] = b".cold";
+
+/// Returns the function that a symbol of this name is a part of: `f` for `f.cold`, and for
+/// `f.cold.7`, as older compilers call it.
+///
+/// A task gets there and back by jumps, so that it may be in the function without having an address
+/// in the function itself.
+pub(crate) fn whole_of(name: &[u8]) -> Option<&[u8]> {
+    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let name = match name.split_at_checked(name.len() - digits) {
+        Some(([name @ .., b'.'], [_, ..])) => name,
+        _ => name,
+    };
+    name.strip_suffix(COLD).filter(|whole| !whole.is_empty())
 }
 
 // The host and KUnit run the same cases.
@@ -346,6 +364,34 @@ mod tests {
                 Found::TooFew,
             ]
         );
+    }
+
+    #[test]
+    fn parts_name_the_whole() {
+        let parts: [(&[u8], &[u8]); 4] = [
+            (b"f.cold", b"f"),
+            (b"f.cold.17", b"f"),
+            (b"f.isra.0.cold", b"f.isra.0"),
+            (b"f.cold.cold", b"f.cold"),
+        ];
+        for (name, whole) in parts {
+            assert_eq!(whole_of(name), Some(whole));
+        }
+        for name in [
+            &b""[..],
+            b"f",
+            b".cold",
+            b".cold.1",
+            b"f.cold.",
+            b"f.cold1",
+            b"f.cold.1x",
+            b"f.colder",
+            b"fcold",
+            b"f.12",
+            b"12",
+        ] {
+            assert_eq!(whole_of(name), None);
+        }
     }
 
     #[test]

@@ -587,16 +587,19 @@ impl Redirects {
         }
     }
 
-    /// The function that tasks run which do not have `func`, and its size in bytes.
+    /// The function that tasks run which do not have `func`, and its size in bytes. `func` need not
+    /// be on the function stack yet.
     pub(crate) fn below(&self, func: &Func) -> (usize, usize) {
         let original = (func.old_func(), func.sizes().0);
         let Some((_, entry)) = self.find(func.old_func()) else {
             return original;
         };
-        entry
-            .stack()
-            .skip_while(|other| !ptr::eq(*other, func))
-            .nth(1)
+        let mut stack = entry.stack();
+        if func.is_patched() {
+            let _ = stack.find(|other| ptr::eq(*other, func));
+        }
+        stack
+            .next()
             .map_or(original, |below| (below.new_func(), below.sizes().1))
     }
 

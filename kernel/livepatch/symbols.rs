@@ -7,9 +7,9 @@
 //! not in one walk for each name and each size.
 
 use crate::{
-    abi::{Object, Patch},
+    abi::{Func, Object, Patch, PatchRef},
     names::{self, Found, Search, Wanted},
-    ranges::{self, Extent},
+    ranges::{self, Extent, Range},
     sort::sort_by_key, //
 };
 use kernel::{
@@ -18,7 +18,10 @@ use kernel::{
     prelude::*, //
 };
 
-use core::ops::ControlFlow;
+use core::{
+    ops::ControlFlow,
+    ptr, //
+};
 
 /// Up to so many functions are looked for one by one, which is cheaper then.
 const FEW: usize = 4;
@@ -187,4 +190,130 @@ impl Sizes {
     fn get(&self, addr: usize) -> Option<usize> {
         ranges::extent_of(&self.0, addr).or_else(|| kallsyms::symbol_size(addr))
     }
+}
+
+/// A part of a function that is elsewhere. The tag says whose it is.
+pub(crate) type Part = Range<*const Func>;
+
+/// A symbol that is one by its name, in a module.
+struct Named {
+    /// Hash of the name of the whole.
+    whole: u64,
+    addr: usize,
+    func: *const Func,
+}
+
+/// Finds the parts that the compiler has put elsewhere ([`names::whole_of`]) of what tasks run for
+/// the functions of `object`, which is loaded. `running` returns that: the function itself, or one
+/// in the module of one of `patches`.
+///
+/// Parts of several functions of the same name cannot be told apart, and count for each of them.
+///
+/// # Errors
+///
+/// - `ENOENT`: a size is not known.
+/// - `ENOMEM`.
+pub(crate) fn find_parts(
+    object: &Object,
+    running: impl Fn(&Func) -> usize,
+    mut patches: impl Iterator<Item = PatchRef>,
+) -> Result<KVVec<Part>> {
+    let mut parts = KVVec::new();
+    let count = object.funcs().count();
+    let mut funcs: KVVec<(usize, *const Func)> = KVVec::with_capacity(count, GFP_KERNEL)?;
+    let mut replaced = false;
+    let mut name = KVVec::new();
+    for func in object.funcs() {
+        let addr = running(func);
+        funcs.push((addr, func), GFP_KERNEL)?;
+        if addr != func.old_func() {
+            replaced = true;
+        } else if object.module_name().is_none() {
+            find_part_in_vmlinux(func, &mut name, &mut parts)?;
+        }
+    }
+    sort_by_key(&mut funcs, |(addr, _)| *addr);
+    if let Some(module) = object.module_name() {
+        find_parts_in_module(object.module(), module, &funcs, &mut parts)?;
+    }
+    if replaced {
+        patches.try_for_each(|patch| {
+            find_parts_in_module(patch.module(), patch.name(), &funcs, &mut parts)
+        })?;
+    }
+    Ok(parts)
+}
+
+/// [`find_parts`] for one function of vmlinux, whose symbols are sorted by name. `name` is room for
+/// one.
+fn find_part_in_vmlinux(func: &Func, name: &mut KVVec<u8>, parts: &mut KVVec<Part>) -> Result {
+    name.clear();
+    name.extend_from_slice(func.name().to_bytes(), GFP_KERNEL)?;
+    name.extend_from_slice(names::COLD, GFP_KERNEL)?;
+    name.push(0, GFP_KERNEL)?;
+    let part = CStr::from_bytes_with_nul(name).map_err(|_| EINVAL)?;
+    let mut result = Ok(());
+    kallsyms::for_each_match(part, |start| {
+        result = kallsyms::symbol_size(start).ok_or(ENOENT).and_then(|len| {
+            let tag = func;
+            Ok(parts.push(Range { start, len, tag }, GFP_KERNEL)?)
+        });
+        match result {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
+    result
+}
+
+/// [`find_parts`] in a module, of `funcs`, which are sorted by their addresses.
+fn find_parts_in_module(
+    module: *mut bindings::module,
+    name: &CStr,
+    funcs: &[(usize, *const Func)],
+    parts: &mut KVVec<Part>,
+) -> Result {
+    let mut named = KVVec::new();
+    loop {
+        named.clear();
+        let mut count = 0;
+        kallsyms::for_each_in_module(name, |symbol, addr| {
+            if let Some(whole) = names::whole_of(symbol.to_bytes()) {
+                let (whole, func) = (names::hash(whole), ptr::null());
+                count += 1;
+                // As many as there is room for: nothing can be allocated here.
+                let _ = named.push_within_capacity(Named { whole, addr, func });
+            }
+            ControlFlow::Continue(())
+        });
+        if count == 0 {
+            return Ok(());
+        }
+        if count == named.len() {
+            break;
+        }
+        named.reserve(count, GFP_KERNEL)?;
+    }
+    sort_by_key(&mut named, |part| part.whole);
+
+    kallsyms::for_each_in_module(name, |symbol, addr| {
+        let at = funcs.partition_point(|(func, _)| *func < addr);
+        if let Some((_, func)) = funcs.get(at).filter(|(func, _)| *func == addr) {
+            let whole = names::hash(symbol.to_bytes());
+            let first = named.partition_point(|part| part.whole < whole);
+            let rest = named.iter_mut().skip(first);
+            rest.take_while(|part| part.whole == whole)
+                .for_each(|part| part.func = *func);
+        }
+        ControlFlow::Continue(())
+    });
+
+    named.retain(|part| !part.func.is_null());
+    let sizes = Sizes::find(module, Some(name), || named.iter().map(|part| part.addr))?;
+    for part in &named {
+        let len = sizes.get(part.addr).ok_or(ENOENT)?;
+        let (start, tag) = (part.addr, part.func);
+        parts.push(Range { start, len, tag }, GFP_KERNEL)?;
+    }
+    Ok(())
 }

@@ -38,10 +38,11 @@
 //! by then is among them, or does not run any more.
 
 use crate::{
-    abi::{Func, PatchRef},
+    abi::{Func, Object, PatchRef},
     klp::{warn_on_once, Registry, KLP_MUTEX},
     phase::{Backoff, PatchState, Target},
     ranges::{self, Range},
+    symbols::{self, Part},
     trace::{self, Way},
 };
 use kernel::{
@@ -77,7 +78,14 @@ pub(crate) struct Transition {
     started: Instant<Monotonic>,
     /// The ranges of code that tasks must not be in, and room to write down others.
     index: [KBox<Index>; 2],
+    /// The parts elsewhere of the functions that the patch replaces, and the objects that they were
+    /// found for.
+    parts: KVVec<(*const Object, Part)>,
 }
+
+// SAFETY: The pointers are to what belongs to the patch, which outlives the transition. Whoever has
+// that holds `klp_mutex`.
+unsafe impl Send for Transition {}
 
 /// The state of a task that has arrived, for those who hold no lock.
 static TARGET: Atomic<i32> = Atomic::new(PatchState::Idle.raw());
@@ -229,7 +237,7 @@ impl Ranges {
 
 /// Ranges of code that tasks must not be in.
 struct Index {
-    /// Functions, and the calls of ftrace from them.
+    /// Functions, their parts elsewhere, and the calls of ftrace from them.
     funcs: Ranges,
     /// All code of the modules that tasks leave for good. No thread that such a module has started
     /// itself is concerned: it is the module's own affair.
@@ -242,15 +250,19 @@ struct Index {
 unsafe impl Send for Index {}
 
 impl Index {
-    /// Makes an index with room for so many functions and modules.
-    fn new(funcs: usize, modules: usize) -> Result<KBox<Self>> {
-        let index = Self {
+    /// Makes two of them with room for so many functions, parts of functions, and modules.
+    fn new_pair(funcs: usize, parts: usize, modules: usize) -> Result<[KBox<Self>; 2]> {
+        let new = || {
             // Two ranges for each function.
-            funcs: Ranges::with_capacity(funcs.checked_mul(2).ok_or(ENOMEM)?)?,
-            modules: Ranges::with_capacity(modules)?,
-            within: 0..0,
+            let funcs = funcs.checked_mul(2).ok_or(ENOMEM)?;
+            let index = Self {
+                funcs: Ranges::with_capacity(funcs.checked_add(parts).ok_or(ENOMEM)?)?,
+                modules: Ranges::with_capacity(modules)?,
+                within: 0..0,
+            };
+            Ok::<_, Error>(KBox::new(index, GFP_KERNEL)?)
         };
-        Ok(KBox::new(index, GFP_KERNEL)?)
+        Ok([new()?, new()?])
     }
 
     fn clear(&mut self) {
@@ -547,9 +559,7 @@ fn try_switch(task: &Task, target: PatchState, frame: Option<usize>, index: &Ind
         return false;
     }
 
-    match tasklist::hold(task, |task| {
-        check_and_switch(task, target, frame, index)
-    }) {
+    match tasklist::hold(task, |task| check_and_switch(task, target, frame, index)) {
         // Only now, as nothing can be printed while the task is held, and what is traced may be.
         Some(Ok(found)) => {
             let way = frame.map_or(found, |_| Way::Scheduler);
@@ -758,11 +768,11 @@ impl Registry {
     pub(crate) fn init_transition(&mut self, patch: PatchRef, target: Target) -> Result {
         warn_on_once!(self.transition.is_some());
 
-        // All functions, so that the index does not have to grow when modules come, and as many
-        // modules as may be left.
-        let funcs: usize = patch.objects().map(|object| object.funcs().count()).sum();
-        let modules = self.patches().count() + 1;
-        let index = [Index::new(funcs, modules)?, Index::new(funcs, modules)?];
+        let mut parts = KVVec::new();
+        for object in patch.objects().filter(|object| object.is_loaded()) {
+            self.find_parts(patch, object, &mut parts)?;
+        }
+        let index = self.new_index(patch, parts.len())?;
 
         self.transition = Some(Transition {
             patch,
@@ -770,6 +780,7 @@ impl Registry {
             backoff: Backoff::new(ticks_per_second()),
             started: Instant::now(),
             index,
+            parts,
         });
         PATCH.store(patch.as_ptr(), Relaxed);
         // Has no effect before the flags are set.
@@ -796,6 +807,45 @@ impl Registry {
         Ok(())
     }
 
+    /// Adds the parts elsewhere of the functions that those of `patch` in `object` replace.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOENT`: the size of one is not known. The log says so.
+    /// - `ENOMEM`.
+    fn find_parts(
+        &self,
+        patch: PatchRef,
+        object: &Object,
+        parts: &mut KVVec<(*const Object, Part)>,
+    ) -> Result {
+        // Where tasks leave all other patches for good, these are left with their modules.
+        let others = self
+            .patches()
+            .filter(|other| !leaves(patch, Target::Patched, *other));
+        let others = others.filter(|other| *other != patch);
+        let running = |func: &Func| self.redirects.below(func).0;
+        let found = symbols::find_parts(object, running, others).inspect_err(|error| {
+            pr_err!(
+                "parts of functions of '{}' cannot be found ({})\n",
+                object.label(),
+                error.to_errno()
+            );
+        })?;
+        parts.reserve(found.len(), GFP_KERNEL)?;
+        for part in found {
+            parts.push((ptr::from_ref(object), part), GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for the ranges of a transition of `patch`: for all functions, whether their
+    /// modules are there or not, so many parts of them, and as many modules as may be left.
+    fn new_index(&self, patch: PatchRef, parts: usize) -> Result<[KBox<Index>; 2]> {
+        let funcs = patch.objects().map(|object| object.funcs().count()).sum();
+        Index::new_pair(funcs, parts, self.patches().count() + 1)
+    }
+
     /// Has the functions of `patch` depend on the task, or not any more.
     fn set_in_transition(&self, patch: PatchRef, in_transition: bool) {
         for object in patch.objects() {
@@ -813,6 +863,7 @@ impl Registry {
     /// They are, for each function of the patch:
     ///
     /// - what tasks leave: the replacement, or what it replaces;
+    /// - the parts of what it replaces that the compiler has put elsewhere;
     /// - the return address of the call of ftrace from the function's entry. A task with this
     ///   address on its stack is in the handler, or has left it and was preempted before it got
     ///   where the handler has sent it. It has chosen what it is about to leave, so that it has not
@@ -859,6 +910,16 @@ impl Registry {
                 }
             }
         }
+        // Those of replacements are in the module.
+        if transition.target == Target::Patched {
+            for (_, part) in &transition.parts {
+                index.funcs.push(Range {
+                    start: part.start,
+                    len: part.len,
+                    tag: Tag::Func(part.tag),
+                });
+            }
+        }
         index.prepare();
         // Readers come to the data by the pointer. Who publishes when there may be readers has a
         // barrier before they look, or waits for those who have the old one.
@@ -867,11 +928,49 @@ impl Registry {
         core::mem::swap(current, spare);
     }
 
-    /// Publishes the ranges anew after an object of the patch in transition has come or gone.
-    pub(crate) fn refresh_index(&mut self) {
+    /// Publishes the ranges anew after `object` of the patch in transition has come. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::init_transition`]; the ranges stay as they are.
+    pub(crate) fn add_to_index(&mut self, object: &Object) -> Result {
+        let Some(transition) = &mut self.transition else {
+            return Ok(());
+        };
+        let patch = transition.patch;
+        let mut parts = core::mem::take(&mut transition.parts);
+        let known = parts.len();
+        let found = self.find_parts(patch, object, &mut parts);
+        let index = found.and_then(|()| self.new_index(patch, parts.len()));
+        if index.is_err() {
+            parts.truncate(known);
+        }
+        if let Some(transition) = &mut self.transition {
+            transition.parts = parts;
+            let [one, other] = index?;
+            transition.index[1] = one;
+            self.refresh_index(Some(other));
+        }
+        Ok(())
+    }
+
+    /// Publishes the ranges anew after `object` of the patch in transition has gone. May sleep.
+    pub(crate) fn drop_from_index(&mut self, object: &Object) {
+        if let Some(transition) = &mut self.transition {
+            transition.parts.retain(|(of, _)| !ptr::eq(*of, object));
+        }
+        self.refresh_index(None);
+    }
+
+    /// Publishes the ranges anew. `room` is for the next time, if the one that there is may be too
+    /// small.
+    fn refresh_index(&mut self, room: Option<KBox<Index>>) {
         self.publish_index();
-        // The old ones may be written over the next time.
+        // The old ones may be written over the next time, or be freed.
         synchronize();
+        if let (Some(transition), Some(room)) = (&mut self.transition, room) {
+            transition.index[1] = room;
+        }
     }
 
     /// Lets tasks begin to switch.

@@ -3,12 +3,13 @@
 # Tasks of which the words on the stack do not say all: a tracer keeps where one
 # returns to, or it is in code that was generated. A transition must not take them to
 # be clear, and does without the rule that is for them, which can be left out. And
-# tasks preempted in the kernel, of which the words do say all.
+# tasks preempted in the kernel, of which the words do say all, if it is known what
+# belongs to a function.
 . "$(dirname "$0")/klpr.sh"
 TRACING=/sys/kernel/tracing
 HOOKS=/sys/module/livepatch/parameters
 SLOT=/sys/module/klpr_slot
-plan 5
+plan 6
 
 can_skip() { has_config CONFIG_STACK_SCAN && [ -e "$HOOKS/skip_$1" ]; }
 
@@ -103,7 +104,7 @@ in_slot() {
 }
 
 start "a task in the slot of an optimized kprobe"
-if has_config CONFIG_OPTPROBES && [ -e "$MODS/klpr_slot.ko" ]; then
+if has_config CONFIG_X86_64 && has_config CONFIG_OPTPROBES; then
 	in_slot
 	load_nowait klpr_patch_a what=slot
 	must_wait generated_code
@@ -117,6 +118,34 @@ if has_config CONFIG_OPTPROBES && [ -e "$MODS/klpr_slot.ko" ]; then
 	ok
 else
 	skip_case "the test has a slot for x86_64 only"
+fi
+
+start "a task preempted in a part of a function that is elsewhere"
+if [ -e "$MODS/klpr_slot.ko" ]; then
+	insmod "$MODS/klpr_slot.ko" cold=1 || fail "klpr_slot cannot be loaded"
+	cat $SLOT/hold >/dev/null &
+	PID=$!
+	wait_until 20 is_held 1 || fail "the task is not held"
+	grep -q 'klpr_split\.cold' /proc/$PID/stack || fail "the task is not there: $(cat /proc/$PID/stack)"
+	load_nowait klpr_patch_a what=split
+	if has_rust_core || ! has_config CONFIG_UNWINDER_ORC; then
+		others_switch
+		expect $LP/klpr_patch_a/transition 1
+		expect "/proc/$PID/patch_state" 0
+	else
+		# The core in C does not know that there are such parts.
+		wait_until 60 settled klpr_patch_a || fail "the core in C has become better"
+	fi
+	is_held 1 || fail "the task is not held any more"
+	echo 1 >$SLOT/parameters/release
+	wait
+	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
+	disable klpr_patch_a
+	unload klpr_patch_a
+	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+	ok
+else
+	skip_case "the test has such a function for x86_64 and s390 only"
 fi
 
 start "tasks preempted in the kernel switch at once"
@@ -140,5 +169,5 @@ if [ -e "$MODS/klpr_slot.ko" ]; then
 	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
 	ok
 else
-	skip_case "the test has a slot for x86_64 only"
+	skip_case "the test holds tasks on x86_64 and s390 only"
 fi

@@ -95,6 +95,11 @@ static void klpr_slot_fill(void *to, unsigned long size)
 	cpu_relax();
 }
 
+static void klpr_split(unsigned long rounds)
+{
+	cpu_relax();
+}
+
 static int klpr_cmdline(struct seq_file *m, void *v)
 {
 	seq_printf(m, "klpr %d\n", KLPR_BASE);
@@ -194,6 +199,12 @@ static bool klpr_describe(void)
 		obj->name = "klpr_slot";
 		func->old_name = "klpr_slot_fill";
 		func->new_func = klpr_slot_fill;
+		return true;
+	}
+	if (!strcmp(what, "split")) {
+		obj->name = "klpr_slot";
+		func->old_name = "klpr_split";
+		func->new_func = klpr_split;
 		return true;
 	}
 	if (!strcmp(what, "no_mod")) {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Tasks that are preempted in the kernel, and do not go on before they are
- * released: in a function, or in the slot of an optimized kprobe in it. A task in
- * a slot goes back to the function by an instruction of the slot, and has no
- * address in the function anywhere.
+ * released: in a function, in the slot of an optimized kprobe in it, or in a part
+ * of a function that is elsewhere. A task in a slot goes back to the function by
+ * an instruction of the slot, one in such a part by a jump. Neither has an address
+ * in the function anywhere.
  *
- * A task uses its runtime up while it fills memory by one long instruction.
+ * A task uses its runtime up while it fills memory by one long instruction, or
+ * counts.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -31,6 +33,10 @@ static void *klpr_memory;
 static bool probe;
 module_param(probe, bool, 0444);
 
+static bool cold;
+module_param(cold, bool, 0444);
+
+#ifdef CONFIG_X86_64
 /*
  * Has room for the jump of an optimized kprobe at its long instruction, which has no
  * symbol: that would end the function.
@@ -57,6 +63,53 @@ static kprobe_opcode_t *klpr_find(void)
 			return code + i;
 	return NULL;
 }
+#else
+noinline void klpr_slot_fill(void *to, unsigned long size)
+{
+	while (size--)
+		barrier();
+}
+
+static kprobe_opcode_t *klpr_find(void)
+{
+	return NULL;
+}
+#endif
+
+/*
+ * Goes on elsewhere, and comes back, as functions do that the compiler has taken
+ * apart. Labels with names would end it. Stack traces look for the symbol of the byte
+ * before, so that the loop is not at the very beginning.
+ */
+noinline void klpr_split(unsigned long rounds)
+{
+#if defined(CONFIG_X86_64)
+	asm volatile("	jmp klpr_split.cold\n"
+		     "1:\n"
+		     "	.pushsection .text.unlikely, \"ax\"\n"
+		     "	.type klpr_split.cold, @function\n"
+		     "klpr_split.cold:\n"
+		     "	nop\n"
+		     "2:	dec %0\n"
+		     "	jnz 2b\n"
+		     "	jmp 1b\n"
+		     "	.size klpr_split.cold, . - klpr_split.cold\n"
+		     "	.popsection\n"
+		     : "+r" (rounds) : : "cc");
+#elif defined(CONFIG_S390)
+	asm volatile("	jg klpr_split.cold\n"
+		     "1:\n"
+		     "	.pushsection .text.unlikely, \"ax\"\n"
+		     "	.type klpr_split.cold, @function\n"
+		     "klpr_split.cold:\n"
+		     "	nopr\n"
+		     "2:	brctg %0, 2b\n"
+		     "	jg 1b\n"
+		     "	.size klpr_split.cold, . - klpr_split.cold\n"
+		     "	.popsection\n"
+		     : "+d" (rounds));
+#endif
+}
 
 static int klpr_pre_handler(struct kprobe *p, struct pt_regs *regs)
 {
@@ -74,8 +127,12 @@ static noinline int klpr_hold(void)
 		return -ENOSPC;
 	WRITE_ONCE(klpr_tasks[place], get_task_struct(current));
 	ret = klpr_limit(100 * NSEC_PER_MSEC);
-	while (!ret && !READ_ONCE(klpr_released))
-		klpr_slot_fill(klpr_memory, KLPR_SIZE);
+	while (!ret && !READ_ONCE(klpr_released)) {
+		if (cold)
+			klpr_split(KLPR_SIZE);
+		else
+			klpr_slot_fill(klpr_memory, KLPR_SIZE);
+	}
 	return ret;
 }
 
@@ -108,6 +165,7 @@ static int klpr_get_held(char *buf, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_held_ops = { .get = klpr_get_held };
 module_param_cb(held, &klpr_held_ops, NULL, 0444);
 
+#ifdef CONFIG_X86_64
 /* All words of the first task's stack that may be addresses of code. */
 static int klpr_get_words(char *buf, const struct kernel_param *kp)
 {
@@ -126,6 +184,7 @@ static int klpr_get_words(char *buf, const struct kernel_param *kp)
 
 static const struct kernel_param_ops klpr_words_ops = { .get = klpr_get_words };
 module_param_cb(words, &klpr_words_ops, NULL, 0400);
+#endif
 
 static void klpr_release(void)
 {
@@ -185,5 +244,5 @@ static void __exit klpr_slot_exit(void)
 
 module_init(klpr_slot_init);
 module_exit(klpr_slot_exit);
-MODULE_DESCRIPTION("Livepatch test: tasks preempted in a function, or in a kprobe's slot");
+MODULE_DESCRIPTION("Livepatch test: tasks preempted in a function, a part of it, or a kprobe's slot");
 MODULE_LICENSE("GPL");
