@@ -37,7 +37,8 @@
 //!     license: "GPL",
 //!     objects: {
 //!         vmlinux: {
-//!             functions: [
+//!             // SAFETY: As in fs/proc/cmdline.c.
+//!             functions: unsafe [
 //!                 unsafe extern "C" fn cmdline_proc_show(
 //!                     seq: *mut bindings::seq_file,
 //!                     v: *mut c_void,
@@ -80,9 +81,12 @@ pub use self::{
         SharedShadow, //
     },
     state::{
+        Conversion,
         Old,
         State,
-        StateData, //
+        StateData,
+        StateId,
+        Word, //
     },
 };
 
@@ -92,11 +96,19 @@ pub use macros::livepatch;
 ///
 /// A patch that replaces another is a module of its own, built by itself, perhaps years later. What
 /// one leaves for the other, in a [`SharedShadow`] or in the data of a [`State`], is read by code
-/// that was compiled apart from the code that wrote it.
+/// that was compiled apart from the code that wrote it, and after that code has gone.
 ///
 /// # Safety
 ///
-/// In all patches that use it under the same id (of a [`SharedShadow`] variable, or of a [`State`],
-/// there also in patches in C), the type must have the same layout, and its values the same
-/// meaning. `#[repr(C)]` structures of integers and pointers, which are not changed any more, do.
-pub unsafe trait Handover: Send + Sync + 'static {}
+/// - In all patches that have a type of this name, the type must have the same layout, and its
+///   values the same meaning. `#[repr(C)]` structures of integers and pointers, which are not
+///   changed any more, do. A type that has changed needs another name.
+/// - Its values must not lead into the module of the patch that has made them: no function
+///   pointers, no trait objects, no `&'static` or other pointers to statics, and no locks, whose
+///   classes are statics. What they own must be freed in the same way by all these patches: `KBox`
+///   is.
+pub unsafe trait Handover: Send + Sync + 'static {
+    /// The name of the type, for all patches there will be. It begins with a name that is the
+    /// author's own, and a slash: `"example.org/uses"`.
+    const NAME: &'static str;
+}

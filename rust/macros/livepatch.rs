@@ -37,6 +37,7 @@ use syn::{
     Meta,
     Path,
     Result,
+    ReturnType,
     Signature,
     Token,
     Type,
@@ -56,7 +57,7 @@ enum Original {
     /// `unsafe extern "C" fn name(…) -> …`.
     Declared(Box<Signature>),
     /// `bindings::name`, whose type is known there.
-    Known(Path),
+    Known(Ident),
 }
 
 /// A name of the kernel's. It need not be one of Rust, as `8021q` and `work.isra.0` are not.
@@ -105,6 +106,8 @@ impl Name {
 /// A replaced function: `#[sympos(2)] <original> => <replacement>`.
 struct Function {
     original: Original,
+    /// Where something is said of the original that nobody checks, if so.
+    promise: Option<Span>,
     name: Name,
     sympos: u64,
     replacement: Path,
@@ -117,6 +120,8 @@ struct SymbolAttributes {
     sympos: Option<u64>,
     /// The name, where it is not that of the function's declaration.
     symbol: Option<LitStr>,
+    /// Doc comments.
+    docs: Vec<Attribute>,
 }
 
 impl Parse for SymbolAttributes {
@@ -138,11 +143,15 @@ impl Parse for SymbolAttributes {
                 Meta::List(list) if list.path.is_ident("symbol") => {
                     this.symbol.replace(list.parse_args()?).is_some()
                 }
+                Meta::NameValue(value) if value.path.is_ident("doc") => {
+                    this.docs.push(attr.clone());
+                    false
+                }
                 _ => {
                     return Err(Error::new_spanned(
                         attr,
-                        "unknown attribute: a function may have `#[sympos(<number>)]` and \
-                        `#[symbol(\"<name>\")]`",
+                        "unknown attribute: a function may have `#[sympos(<number>)]`, \
+                        `#[symbol(\"<name>\")]` and doc comments",
                     ))
                 }
             };
@@ -194,6 +203,19 @@ fn check_signature(sig: &Signature) -> Result<()> {
     Ok(())
 }
 
+/// The last part of `bindings::name`, the only path to what a header of the kernel says.
+fn known_name(path: &Path) -> Result<&Ident> {
+    let segments: Vec<_> = path.segments.iter().map(|part| &part.ident).collect();
+    match segments.as_slice() {
+        [bindings, name] if *bindings == "bindings" => Ok(name),
+        [kernel, bindings, name] if *kernel == "kernel" && *bindings == "bindings" => Ok(name),
+        _ => Err(Error::new_spanned(
+            path,
+            "a function is given as its declaration, or as `bindings::<name>` where a header has it",
+        )),
+    }
+}
+
 /// The types of the arguments.
 fn argument_types(sig: &Signature) -> impl Iterator<Item = &Type> {
     sig.inputs.iter().filter_map(|arg| match arg {
@@ -208,23 +230,26 @@ impl Parse for Function {
 
         let is_signature =
             input.peek(Token![unsafe]) || input.peek(Token![extern]) || input.peek(Token![fn]);
-        let (original, name) = if is_signature {
+        let (original, promise, name) = if is_signature {
             let sig: Signature = input.parse()?;
             check_signature(&sig)?;
             let name = attributes.name(&sig.ident);
-            (Original::Declared(Box::new(sig)), name)
+            let promise = Some(sig.ident.span());
+            (Original::Declared(Box::new(sig)), promise, name)
         } else {
             let path = input.call(Path::parse_mod_style)?;
-            let Some(last) = path.segments.last() else {
-                return Err(input.error("expected the function that is replaced"));
-            };
-            let name = attributes.name(&last.ident);
-            (Original::Known(path), name)
+            let known = known_name(&path)?;
+            let name = attributes.name(known);
+            // The header has another function than the one that is replaced.
+            let other = attributes.symbol.is_some() || attributes.sympos.is_some();
+            let promise = other.then_some(name.span);
+            (Original::Known(known.clone()), promise, name)
         };
 
         input.parse::<Token![=>]>()?;
         Ok(Self {
             original,
+            promise,
             name,
             sympos: attributes.sympos.unwrap_or(0),
             replacement: input.parse()?,
@@ -233,14 +258,15 @@ impl Parse for Function {
 }
 
 impl Function {
-    /// Expands to a `klp_func`, and to a check that the types agree.
-    fn expand(&self) -> Result<TokenStream> {
+    /// Expands to a `klp_func`, and to a check that the types agree. `number` is that of the function
+    /// in the patch.
+    fn expand(&self, number: usize) -> Result<TokenStream> {
         let symbol = self.name.c_string()?;
         let sympos = self.sympos;
         let replacement = &self.replacement;
 
         // Where they do not, that is reported at the replacement.
-        let new_func = match &self.original {
+        let typed = match &self.original {
             Original::Declared(sig) => {
                 let Signature {
                     unsafety, output, ..
@@ -254,21 +280,39 @@ impl Function {
                     #[allow(non_upper_case_globals)]
                     #[used(compiler)]
                     static #typed: #unsafety extern "C" fn(#(#types),*) #output = REPLACEMENT;
-                    REPLACEMENT as *mut ::kernel::ffi::c_void
+                    REPLACEMENT
                 }}
             }
             // The elements of an array have one type: that of pointers to either, if they agree.
-            Original::Known(path) => quote_spanned! {replacement.span()=> {
-                let [_, replacement] = [#path, #replacement];
-                replacement as *mut ::kernel::ffi::c_void
+            Original::Known(known) => quote_spanned! {replacement.span()=> {
+                let [_, replacement] = [::kernel::bindings::#known, #replacement];
+                replacement
             }},
         };
-        Ok(quote!(::kernel::livepatch::declare::func(#symbol, #new_func, #sympos as usize)))
+        Ok(quote_spanned! {replacement.span()=> {
+            struct Replacement;
+
+            // SAFETY: It returns the function whose type is given below.
+            unsafe impl ::kernel::livepatch::declare::Replacement for Replacement {
+                const NUMBER: usize = #number;
+
+                fn target() -> *const () {
+                    #replacement as *const ()
+                }
+            }
+
+            ::kernel::livepatch::declare::func(
+                #symbol,
+                ::kernel::livepatch::declare::wrapper::<Replacement, _>(#typed),
+                #sympos as usize,
+            )
+        }})
     }
 }
 
 /// A function that is not exported: `#[sympos(2)] unsafe extern "C" fn name(…) -> …`.
 struct Symbol {
+    docs: Vec<Attribute>,
     name: Name,
     sympos: u64,
     visibility: Visibility,
@@ -290,6 +334,7 @@ impl Parse for Symbol {
         Ok(Self {
             name: attributes.name(&signature.ident),
             sympos: attributes.sympos.unwrap_or(0),
+            docs: attributes.docs,
             visibility,
             signature,
         })
@@ -311,6 +356,7 @@ impl Symbol {
             self.name.ident_part(),
             self.sympos
         );
+        let is_vmlinux = object.text == "vmlinux";
         let object = &object.text;
         let symbol = format!(".klp.sym.{object}.{},{}", self.name.text, self.sympos);
         let asm = format!(
@@ -326,15 +372,60 @@ impl Symbol {
             .long {{reloc}}, 0\n\
             .popsection\n"
         );
+        // A jump of 5 bytes, whose last four are the distance to the symbol from behind them.
+        let jump = format_ident!("{slot}_jump");
+        let jump_asm = format!(
+            "\n.pushsection .text, \"ax\", @progbits\n\
+            .type {jump}, @function\n\
+            {jump}:\n\
+            .L{jump}: jmp \"{symbol}\"\n\
+            .size {jump}, . - {jump}\n\
+            .popsection\n\
+            .pushsection __klp_relocs.{object}, \"\"\n\
+            .balign 8\n\
+            .quad .L{jump} + 1\n\
+            .quad \"{symbol}\" - 4\n\
+            .long {{reloc}}, 0\n\
+            .popsection\n"
+        );
+        let jump_name = jump.to_string();
 
+        let docs = &self.docs;
         let visibility = &self.visibility;
         let output = &self.signature.output;
         let types: Vec<_> = argument_types(&self.signature).collect();
         let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
-        let doc = format!(
-            "Calls `{}()` of {object}.\n\n# Safety\n\nAs for that function. {object} must be loaded.",
-            self.name.text
-        );
+        let called = &self.name.text;
+        let module = (!is_vmlinux).then(|| {
+            format!(
+                " Returns `None` without calling it if {object} is not loaded.\n\n# Safety\n\nAs for \
+                that function. {object} must not be unloaded meanwhile, as it is not where one of \
+                its functions runs, or what replaces one."
+            )
+        });
+        let module = module.unwrap_or("\n\n# Safety\n\nAs for that function.".into());
+        // A paragraph of its own, behind what the author says.
+        let doc = format!("\n\nCalls `{called}()` of {object}.{module}");
+        let result = match &self.signature.output {
+            ReturnType::Default => quote!(()),
+            ReturnType::Type(_, type_) => type_.to_token_stream(),
+        };
+        let (result, absent, present) = if is_vmlinux {
+            (result, None, quote!(result))
+        } else {
+            let absent = quote! {
+                // SAFETY: The static is there, defined above.
+                if unsafe { #slot.get() } == 0 {
+                    return ::core::option::Option::None;
+                }
+            };
+            let result = quote!(::core::option::Option<#result>);
+            (
+                result,
+                Some(absent),
+                quote!(::core::option::Option::Some(result)),
+            )
+        };
         let function = quote! {
             ::core::arch::global_asm!(
                 #asm,
@@ -345,19 +436,76 @@ impl Symbol {
                 static #slot: ::kernel::livepatch::declare::Address;
             }
 
+            // Where each address that is called has to be marked as such (IBT, kCFI), a function is
+            // not that nobody calls by its address. So it is jumped to, from a place that is called
+            // by name.
+            #[cfg(target_arch = "x86_64")]
+            ::core::arch::global_asm!(
+                #jump_asm,
+                reloc = const ::kernel::livepatch::declare::JUMP_RELOC_TYPE,
+            );
+
+            #(#docs)*
             #[doc = #doc]
-            #visibility unsafe fn #name(#(#args: #types),*) #output {
-                // SAFETY: The static is there, defined above.
-                let address = unsafe { #slot.get() };
+            #visibility unsafe fn #name(#(#args: #types),*) -> #result {
+                #absent
+                // Types of bindgen are C's, whatever the lint thinks of them.
+                #[cfg(target_arch = "x86_64")]
+                #[allow(improper_ctypes)]
+                extern "C" {
+                    #[link_name = #jump_name]
+                    fn function(#(#args: #types),*) #output;
+                }
                 // SAFETY: The relocation has written the address of the function, which has this
                 // type, as its author promises.
+                #[cfg(not(target_arch = "x86_64"))]
                 let function: unsafe extern "C" fn(#(#types),*) #output =
-                    unsafe { ::core::mem::transmute(address) };
-                // SAFETY: By the requirement of this function.
-                unsafe { function(#(#args),*) }
+                    unsafe { ::core::mem::transmute(#slot.get()) };
+                // SAFETY: By the requirement of this function. The author promises that the
+                // function has this type.
+                let result = unsafe { function(#(#args),*) };
+                #present
             }
         };
         (function, slot)
+    }
+}
+
+/// The entries of `unsafe [ … ]` or `[ … ]`, and whether it was the former.
+struct List<T> {
+    unsafety: Option<Token![unsafe]>,
+    entries: Vec<T>,
+}
+
+impl<T: Parse> Parse for List<T> {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let unsafety = input.parse()?;
+        let list;
+        bracketed!(list in input);
+        let entries = Punctuated::<T, Token![,]>::parse_terminated(&list)?;
+        Ok(Self {
+            unsafety,
+            entries: entries.into_iter().collect(),
+        })
+    }
+}
+
+/// Refuses a list called `key` in which something is said of a function of the kernel, at `promise`,
+/// that nobody checks, and that is not `unsafe`.
+fn check_promise(unsafety: Option<Token![unsafe]>, key: &str, promise: Option<Span>) -> Result<()> {
+    match (unsafety, promise) {
+        (None, Some(promise)) => Err(Error::new(
+            promise,
+            format!(
+                "no compiler can check what a function of the kernel looks like: write `{key}: \
+                unsafe [`, and in a `// SAFETY:` comment why it is as declared"
+            ),
+        )),
+        (Some(unsafety), None) => Err(Error::new_spanned(
+            unsafety,
+            format!("nothing is declared here: write `{key}: [`"),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -381,22 +529,22 @@ impl Parse for Object {
         braced!(fields in input);
         parse_ordered_fields!(
             from fields;
-            functions => {
-                let list;
-                bracketed!(list in fields);
-                Punctuated::<Function, Token![,]>::parse_terminated(&list)?
-            },
-            symbols => {
-                let list;
-                bracketed!(list in fields);
-                Punctuated::<Symbol, Token![,]>::parse_terminated(&list)?
-            },
+            functions => fields.parse::<List<Function>>()?,
+            symbols => fields.parse::<List<Symbol>>()?,
             callbacks => fields.parse()?,
         );
+        if let Some(List { unsafety, entries }) = &functions {
+            let promise = entries.iter().find_map(|function| function.promise);
+            check_promise(*unsafety, "functions", promise)?;
+        }
+        if let Some(List { unsafety, entries }) = &symbols {
+            let promise = entries.first().map(|symbol| symbol.signature.ident.span());
+            check_promise(*unsafety, "symbols", promise)?;
+        }
         Ok(Self {
             name,
-            functions: functions.into_iter().flatten().collect(),
-            symbols: symbols.into_iter().flatten().collect(),
+            functions: functions.map_or(Vec::new(), |list| list.entries),
+            symbols: symbols.map_or(Vec::new(), |list| list.entries),
             callbacks,
         })
     }
@@ -427,27 +575,58 @@ impl Object {
         Ok(())
     }
 
+    /// Where its callbacks are named, or itself.
+    fn span(&self) -> Span {
+        self.callbacks
+            .as_ref()
+            .map_or(self.name.span, Spanned::span)
+    }
+
+    /// vmlinux, where an author has not named it.
+    fn implied() -> Self {
+        Self {
+            name: Name {
+                text: "vmlinux".into(),
+                span: Span::call_site(),
+            },
+            functions: Vec::new(),
+            symbols: Vec::new(),
+            callbacks: None,
+        }
+    }
+
     /// Expands to the type with what the object does when it is patched and unpatched.
-    fn hooks(&self, state: &TokenStream, states: &[Type]) -> TokenStream {
-        let hooks = match &self.callbacks {
+    fn hooks(&self, state: &TokenStream, has_state: bool, states: &[Type]) -> TokenStream {
+        // What a type lacks is reported where it is named.
+        let span = self.span();
+        let mut hooks = match &self.callbacks {
             Some(callbacks) => quote_spanned! {callbacks.span()=>
                 ::kernel::livepatch::declare::WithCallbacks<#callbacks>
             },
             None => quote!(::kernel::livepatch::declare::NoHooks),
         };
-        if !self.is_vmlinux() || states.is_empty() {
+        if !self.is_vmlinux() {
             return hooks;
         }
-        let states = states
-            .iter()
-            .rev()
-            .fold(quote!(()), |rest, state| quote!((#state, #rest)));
-        quote!(::kernel::livepatch::declare::WithStates<#state, #states, #hooks>)
+        if !states.is_empty() {
+            let states = states
+                .iter()
+                .rev()
+                .fold(quote!(()), |rest, state| quote!((#state, #rest)));
+            hooks = quote_spanned! {span=>
+                ::kernel::livepatch::declare::WithStates<#state, #states, #hooks>
+            };
+        }
+        if has_state {
+            hooks = quote_spanned!(span=> ::kernel::livepatch::declare::WithPatch<#state, #hooks>);
+        }
+        hooks
     }
 }
 
 /// Shadow variables: `pub(crate) NAME: <type> = <id>`.
 struct Variables {
+    docs: Vec<Attribute>,
     visibility: Visibility,
     name: Ident,
     type_: Type,
@@ -456,12 +635,20 @@ struct Variables {
 
 impl Parse for Variables {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let docs = input.call(Attribute::parse_outer)?;
+        if let Some(other) = docs.iter().find(|attr| !attr.path().is_ident("doc")) {
+            return Err(Error::new_spanned(
+                other,
+                "unknown attribute: shadow variables may have doc comments",
+            ));
+        }
         let visibility = input.parse()?;
         let name = input.parse()?;
         input.parse::<Token![:]>()?;
         let type_ = input.parse()?;
         input.parse::<Token![=]>()?;
         Ok(Self {
+            docs,
             visibility,
             name,
             type_,
@@ -510,7 +697,7 @@ impl Parse for Livepatch {
                 Punctuated::<Object, Token![,]>::parse_terminated(&list)?
             },
         );
-        let this = Self {
+        let mut this = Self {
             type_,
             name,
             authors,
@@ -523,6 +710,10 @@ impl Parse for Livepatch {
             objects: objects.into_iter().collect(),
         };
         this.check()?;
+        // What the patch's own state is told comes with vmlinux.
+        if this.type_.is_some() && !this.objects.iter().any(Object::is_vmlinux) {
+            this.objects.push(Object::implied());
+        }
         Ok(this)
     }
 }
@@ -631,13 +822,15 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     // The functions of each object go on up to one that is all zero, and so do the objects.
     let mut funcs = TokenStream::new();
     let mut objects = TokenStream::new();
+    let mut numbers = 0..;
     for (index, object) in info.objects.iter().enumerate() {
         let list = format_ident!("FUNCS_{index}");
         let len = object.functions.len() + 1;
         let functions = object
             .functions
             .iter()
-            .map(Function::expand)
+            .zip(numbers.by_ref())
+            .map(|(function, number)| function.expand(number))
             .collect::<Result<Vec<_>>>()?;
         funcs.extend(quote! {
             static #list: Part<[::kernel::bindings::klp_func; #len]> = Part::new([
@@ -646,12 +839,8 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             ]);
         });
 
-        // What a type lacks is reported where it is named.
-        let hooks = object.hooks(&state, &info.states);
-        let span = object
-            .callbacks
-            .as_ref()
-            .map_or(object.name.span, Spanned::span);
+        let hooks = object.hooks(&state, info.type_.is_some(), &info.states);
+        let span = object.span();
         let name = if object.is_vmlinux() {
             quote!(::core::option::Option::None)
         } else {
@@ -695,7 +884,16 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
                 ::pin_init::zeroed(),
             ]);
         };
-        (Some(list), quote!(STATES.get().cast()))
+        let ids = states.iter().enumerate().map(|(index, state)| {
+            let others = states.iter().take(index);
+            quote_spanned! {state.span()=>
+                const _: () = ::kernel::livepatch::declare::check_id(
+                    <#state as ::kernel::livepatch::State>::ID,
+                    &[#(<#others as ::kernel::livepatch::State>::ID),*],
+                );
+            }
+        });
+        (Some(quote!(#list #(#ids)*)), quote!(STATES.get().cast()))
     };
 
     let module_name = Literal::byte_string(info.name.value().as_bytes());
@@ -707,6 +905,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     .c_string()?;
     let shadow = info.shadow.iter().map(|variables| {
         let Variables {
+            docs,
             visibility,
             name,
             type_,
@@ -715,7 +914,9 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         quote_spanned! {type_.span()=>
             // SAFETY: The patch has no other variables under this id, as was checked, and frees
             // these when its module is unloaded.
-            #visibility static #name: #type_ = unsafe { <#type_>::declare(#module_name, #id) };
+            #(#docs)*
+            #visibility static #name: #type_ =
+                unsafe { <#type_>::declare::<#state>(#module_name, #id) };
         }
     });
     let unload = info.shadow.iter().map(|variables| {
@@ -777,6 +978,16 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
 
             static SLOT: ::kernel::livepatch::declare::Slot<#state> =
                 ::kernel::livepatch::declare::Slot::empty();
+
+            static PENDING: ::kernel::livepatch::declare::Pending =
+                ::kernel::livepatch::declare::Pending::new();
+
+            // SAFETY: `Enabled` closes it when it is dropped.
+            unsafe impl ::kernel::livepatch::declare::Owner for #state {
+                fn pending() -> &'static ::kernel::livepatch::declare::Pending {
+                    &PENDING
+                }
+            }
 
             // SAFETY: What is returned is declared here, for this patch alone.
             unsafe impl ::kernel::livepatch::declare::Declared for #state {

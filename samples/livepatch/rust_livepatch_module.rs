@@ -25,7 +25,8 @@ livepatch! {
     license: "GPL",
     objects: {
         livepatch_callbacks_busymod: {
-            functions: [
+            // SAFETY: As in livepatch-callbacks-busymod.c.
+            functions: unsafe [
                 extern "C" fn busymod_work_func(work: *mut bindings::work_struct) => idle_work_func,
             ],
         },

@@ -27,7 +27,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in fs/proc/cmdline.c.
+            functions: unsafe [
                 unsafe extern "C" fn cmdline_proc_show(
                     seq: *mut bindings::seq_file,
                     v: *mut c_void,

@@ -28,7 +28,8 @@ livepatch! {
     ],
     objects: {
         livepatch_shadow_mod: {
-            functions: [
+            // SAFETY: As in livepatch-shadow-mod.c.
+            functions: unsafe [
                 extern "C" fn dummy_alloc() -> *mut Dummy => live_alloc,
                 unsafe extern "C" fn dummy_free(d: *mut Dummy) => live_free,
             ],
@@ -50,8 +51,10 @@ const EXPIRE_PERIOD: u32 = 12;
 #[repr(C)]
 struct Leak(KBox<c_int>);
 
-// SAFETY: A pointer to an `int` of `kmalloc()`, in all patches that use the id.
-unsafe impl Handover for Leak {}
+// SAFETY: A pointer to an `int` of `kmalloc()`, in all patches of these samples.
+unsafe impl Handover for Leak {
+    const NAME: &'static str = "samples/leak";
+}
 
 impl Drop for Leak {
     fn drop(&mut self) {

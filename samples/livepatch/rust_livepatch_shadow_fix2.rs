@@ -35,7 +35,8 @@ livepatch! {
     ],
     objects: {
         livepatch_shadow_mod: {
-            functions: [
+            // SAFETY: As in livepatch-shadow-mod.c.
+            functions: unsafe [
                 extern "C" fn dummy_alloc() -> *mut Dummy => live_alloc,
                 unsafe extern "C" fn dummy_free(d: *mut Dummy) => live_free,
                 unsafe extern "C" fn dummy_check(d: *mut Dummy, jiffies: c_ulong) -> bool
@@ -59,8 +60,10 @@ const EXPIRE_PERIOD: u32 = 12;
 #[repr(C)]
 struct Leak(KBox<c_int>);
 
-// SAFETY: A pointer to an `int` of `kmalloc()`, in all patches that use the id.
-unsafe impl Handover for Leak {}
+// SAFETY: A pointer to an `int` of `kmalloc()`, in all patches of these samples.
+unsafe impl Handover for Leak {
+    const NAME: &'static str = "samples/leak";
+}
 
 impl Drop for Leak {
     fn drop(&mut self) {
@@ -68,17 +71,17 @@ impl Drop for Leak {
     }
 }
 
-/// There is no patch after this one that could take over what is left.
+/// The patch has nothing of its own to remember.
 struct Fix;
 
 impl Patch for Fix {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         Ok(Self)
     }
-}
 
-impl Drop for Fix {
-    fn drop(&mut self) {
+    /// Nobody has taken over what is left. Had enabling the patch failed, it would be the other
+    /// one's, and had a patch taken the place of this one, it would be that one's.
+    fn disabled(&self) {
         LEAK.free_all();
     }
 }

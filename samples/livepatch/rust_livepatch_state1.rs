@@ -23,7 +23,8 @@ use kernel::{
     bindings,
     livepatch::{
         livepatch,
-        State, //
+        State,
+        StateId, //
     },
     prelude::*, //
 };
@@ -48,7 +49,7 @@ fn console_level() -> *mut c_int {
 struct ConsoleLevel;
 
 impl State for ConsoleLevel {
-    const ID: usize = 1;
+    const ID: StateId = StateId::new("samples/console-level");
     const VERSION: u32 = 1;
 
     /// The level that there was before.

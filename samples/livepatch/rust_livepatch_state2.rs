@@ -7,8 +7,10 @@ use kernel::{
     bindings,
     livepatch::{
         livepatch,
+        Conversion,
         Old,
-        State, //
+        State,
+        StateId, //
     },
     prelude::*, //
 };
@@ -34,11 +36,15 @@ fn console_level() -> *mut c_int {
 struct ConsoleLevel;
 
 impl State for ConsoleLevel {
-    const ID: usize = 1;
+    const ID: StateId = StateId::new("samples/console-level");
     const VERSION: u32 = 2;
 
     /// The level that there was before.
     type Data = i32;
+
+    /// Version 1 has kept the same.
+    const EARLIER: &'static [Conversion<i32>] =
+        &[Conversion::of_word(1, |old_level: i32| old_level)];
 
     fn prepare() -> Result<i32> {
         // SAFETY: An integer that others may be writing.

@@ -27,7 +27,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in drivers/tty/sysrq.c.
+            functions: unsafe [
                 unsafe extern "C" fn sysrq_sysctl_handler(
                     table: *const bindings::ctl_table,
                     write: c_int,

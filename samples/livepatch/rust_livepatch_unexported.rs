@@ -28,13 +28,15 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in fs/proc/cmdline.c.
+            functions: unsafe [
                 unsafe extern "C" fn cmdline_proc_show(
                     seq: *mut bindings::seq_file,
                     v: *mut c_void,
                 ) -> c_int => show_uptime,
             ],
-            symbols: [
+            // SAFETY: As in fs/proc/uptime.c.
+            symbols: unsafe [
                 unsafe extern "C" fn uptime_proc_show(
                     seq: *mut bindings::seq_file,
                     v: *mut c_void,

@@ -219,6 +219,42 @@ where
     }
 }
 
+/// vmlinux, in a patch with a state of its own, `P`, and the hooks `H`.
+#[doc(hidden)]
+pub struct WithPatch<P, H>(PhantomData<(P, H)>);
+
+impl<P: Patch + Declared, H: Hooks> Hooks for WithPatch<P, H> {
+    const HAS: [bool; 4] = [H::HAS[0], true, true, true];
+
+    unsafe fn pre_patch(object: &Object) -> Result {
+        // SAFETY: By the requirement of this function.
+        unsafe { H::pre_patch(object) }
+    }
+
+    unsafe fn post_patch(object: &Object) {
+        // Or in use again: disabling it was reversed.
+        P::slot().set_leaving(false);
+        // SAFETY: By the requirement of this function.
+        unsafe { H::post_patch(object) };
+    }
+
+    unsafe fn pre_unpatch(object: &Object) {
+        P::slot().set_leaving(true);
+        // SAFETY: By the requirement of this function.
+        unsafe { H::pre_unpatch(object) };
+    }
+
+    unsafe fn post_unpatch(object: &Object) {
+        // SAFETY: By the requirement of this function.
+        unsafe { H::post_unpatch(object) };
+        if P::slot().is_leaving() {
+            P::slot().set_leaving(false);
+            // SAFETY: The core calls, so that the patch has been enabled until now.
+            unsafe { P::slot().get() }.disabled();
+        }
+    }
+}
+
 /// What C calls.
 ///
 /// # Safety

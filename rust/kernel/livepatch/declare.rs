@@ -12,13 +12,19 @@ use super::{
 pub use super::{
     callbacks::{
         NoHooks,
-        WithCallbacks, //
+        WithCallbacks,
+        WithPatch, //
     },
     patch::{
         Enabled,
         Slot, //
     },
+    shadow::{
+        Owner,
+        Pending, //
+    },
     state::{
+        check_id,
         declare as state,
         WithStates, //
     },
@@ -48,7 +54,7 @@ use crate::{
 ///
 /// To be implemented by [`livepatch!`](super::livepatch): both functions must return what is
 /// declared for this patch, and for no other.
-pub unsafe trait Declared: Sized + 'static {
+pub unsafe trait Declared: Sized + Owner {
     /// Where the state of the patch is.
     fn slot() -> &'static Slot<Self>
     where
@@ -82,6 +88,82 @@ impl<T> Part<T> {
     pub const fn get(&self) -> *mut T {
         self.0.get()
     }
+}
+
+/// A replacement that an author has written.
+///
+/// # Safety
+///
+/// To be implemented by [`livepatch!`](super::livepatch): `target` must return the function of which
+/// [`wrapper`] is told the type.
+pub unsafe trait Replacement: 'static {
+    /// Which one it is in the patch.
+    const NUMBER: usize;
+
+    /// The function.
+    fn target() -> *const ();
+}
+
+/// A type of functions in C, with what takes the place of the replacement `M`, which has it.
+pub trait Signature<M>: Copy {
+    /// Calls the replacement, and has a frame on the stack until that is done.
+    ///
+    /// If the last thing that the replacement does is to call another function, the compiler makes
+    /// a jump of that, and the replacement has no frame any more while the task is in there, and
+    /// while it counts as having left the patch. This one's last thing is something else.
+    const WRAPPER: *mut c_void;
+}
+
+/// Keeps the caller from ending in a jump, and from being one with others which do the same.
+#[inline(always)]
+fn keep_frame<M: Replacement>() {
+    // SAFETY: A comment for the assembler. That it is there is all.
+    unsafe {
+        core::arch::asm!(
+            "/* {} */",
+            const M::NUMBER,
+            options(nomem, nostack, preserves_flags)
+        )
+    };
+}
+
+macro_rules! signatures {
+    ($($type:ident $arg:ident)*) => {
+        signatures!(@one [unsafe extern "C" fn] $($type $arg)*);
+        signatures!(@one [extern "C" fn] $($type $arg)*);
+        signatures!(@rest $($type $arg)*);
+    };
+    (@rest) => {};
+    (@rest $first:ident $first_arg:ident $($type:ident $arg:ident)*) => {
+        signatures!($($type $arg)*);
+    };
+    (@one [$($fn:tt)*] $($type:ident $arg:ident)*) => {
+        impl<M: Replacement, R, $($type),*> Signature<M> for $($fn)* ($($type),*) -> R {
+            const WRAPPER: *mut c_void = {
+                /// # Safety
+                ///
+                /// As for the replacement.
+                unsafe extern "C" fn wrapper<M: Replacement, R, $($type),*>($($arg: $type),*) -> R {
+                    type Target<R, $($type),*> = unsafe extern "C" fn($($type),*) -> R;
+                    let target = M::target();
+                    // SAFETY: By the contract of `Replacement` it has this type.
+                    let target: Target<R, $($type),*> = unsafe { core::mem::transmute(target) };
+                    // SAFETY: By the requirement of this function.
+                    let result = unsafe { target($($arg),*) };
+                    keep_frame::<M>();
+                    result
+                }
+                let wrapper: unsafe extern "C" fn($($type),*) -> R = wrapper::<M, R, $($type),*>;
+                wrapper as *mut c_void
+            };
+        }
+    };
+}
+signatures!(A a B b C c D d E e F f G g H h I i J j K k L l);
+
+/// What C is to call for the replacement `M`, whose type is that of `_replacement`.
+pub const fn wrapper<M: Replacement, F: Signature<M>>(_replacement: F) -> *mut c_void {
+    F::WRAPPER
 }
 
 /// A replaced function, in the form that C wants. `sympos` of 0: the name is unique.
@@ -136,6 +218,10 @@ pub const RELOC_TYPE: u32 = if cfg!(target_arch = "x86_64") {
 } else {
     2 // R_LARCH_64
 };
+
+/// The relocation that writes the distance to a symbol, behind the code of a jump.
+#[cfg(target_arch = "x86_64")]
+pub const JUMP_RELOC_TYPE: u32 = 4; // R_X86_64_PLT32
 
 /// Where the address of a symbol is that is not exported. A livepatch relocation writes it: for
 /// vmlinux before the module is initialised, for a module while it is loaded.

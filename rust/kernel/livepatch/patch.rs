@@ -20,6 +20,7 @@ use crate::{
     sync::atomic::{
         Acquire,
         Atomic,
+        Relaxed,
         Release, //
     },
     types::Opaque,
@@ -64,6 +65,18 @@ pub trait Patch: Sized + Send + Sync + 'static {
     ///
     /// May sleep.
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error>;
+
+    /// Called when the patch has been disabled and nobody has taken its place: after all tasks have
+    /// used it, and all have left it again. Here is where to undo what would otherwise be taken
+    /// over by a later patch, as [`SharedShadow`](super::SharedShadow) variables are.
+    ///
+    /// Not called when enabling the patch fails or is reversed, nor when another patch replaces it:
+    /// then what is there belongs to another patch. `Drop`, which follows in any case when the
+    /// module is unloaded, is for what belongs to this patch alone.
+    ///
+    /// May sleep. It runs with C's `klp_mutex` held, so that it must not wait for a patch to be
+    /// loaded or disabled.
+    fn disabled(&self) {}
 }
 
 /// Access to the state of a patch from anywhere in its module.
@@ -105,6 +118,8 @@ impl<P: Patch + Declared> Access for P {}
 pub struct Slot<P> {
     ready: Atomic<bool>,
     state: Opaque<Revocable<P>>,
+    /// Whether the patch was in use by all tasks, and is being disabled.
+    leaving: Atomic<bool>,
 }
 
 // SAFETY: `state` is written once, before `ready` is set, and is `Sync` then if `P` is.
@@ -116,6 +131,7 @@ impl<P: Patch> Slot<P> {
         Self {
             ready: Atomic::new(false),
             state: Opaque::uninit(),
+            leaving: Atomic::new(false),
         }
     }
 
@@ -155,18 +171,27 @@ impl<P: Patch> Slot<P> {
         unsafe { state.access() }
     }
 
-    /// Drops the state, once nobody uses it any more. May sleep.
-    ///
-    /// # Safety
-    ///
-    /// [`Self::init`] must have succeeded.
-    unsafe fn revoke(&'static self) {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*self.state.get() }.revoke();
+    /// Notes whether the patch was in use by all tasks and is being disabled. For callbacks.
+    pub(super) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Relaxed);
+    }
+
+    /// Returns what [`Self::set_leaving`] was told. For callbacks, which run one at a time.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
+    /// Drops the state if there is one, once nobody uses it any more. May sleep.
+    fn revoke(&'static self) {
+        if self.ready.load(Acquire) {
+            // SAFETY: By the invariants it is initialised.
+            unsafe { &*self.state.get() }.revoke();
+        }
     }
 }
 
-/// A patch that is enabled. Dropped when its module is unloaded.
+/// A patch that is enabled, or about to be. Dropped when its module is unloaded, and when loading
+/// it fails.
 #[doc(hidden)]
 pub struct Enabled<P: Patch + Declared>(PhantomData<P>);
 
@@ -196,10 +221,10 @@ impl<P: Patch + Declared> Enabled<P> {
             return Err(EINVAL);
         }
         P::check_symbols()?;
+        // From here on `drop` cleans up, also what a state has made that fails to be initialised.
+        let this = Self(PhantomData);
         // SAFETY: Called once, by the requirement of this function.
         unsafe { P::slot().init(module) }?;
-        // From here on `drop` cleans up.
-        let this = Self(PhantomData);
         let patch = P::patch();
         // SAFETY: Nobody else knows the patch before it is enabled.
         unsafe { (*patch).mod_ = module.as_ptr() };
@@ -213,11 +238,7 @@ impl<P: Patch + Declared> Enabled<P> {
 impl<P: Patch + Declared> Drop for Enabled<P> {
     fn drop(&mut self) {
         // First what may still be running on the patch's behalf and make shadow variables.
-        //
-        // SAFETY: Initialised by `new`.
-        unsafe { P::slot().revoke() };
-        P::free_shadow();
-        // The functions that drop shadow variables are part of the module.
-        crate::sync::rcu::rcu_barrier();
+        P::slot().revoke();
+        P::pending().close(P::free_shadow);
     }
 }

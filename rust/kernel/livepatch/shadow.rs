@@ -17,7 +17,15 @@ use crate::{
         c_void, //
     },
     prelude::*,
-    sync::rcu,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        rcu, //
+    },
     types::Opaque, //
 };
 use core::{
@@ -26,6 +34,57 @@ use core::{
     ptr, //
 };
 use pin_init::PinInit;
+
+/// What a module has to wait for before it can go: values that RCU has yet to drop, by functions of
+/// the module.
+#[doc(hidden)]
+pub struct Pending {
+    drops: Atomic<usize>,
+    closing: Atomic<bool>,
+}
+
+impl Pending {
+    /// Nothing is pending.
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            drops: Atomic::new(0),
+            closing: Atomic::new(false),
+        }
+    }
+
+    /// Frees what only this module can free, by `free_all`, and waits until all values are dropped
+    /// that were freed by it. No variable can be made from here on. May sleep.
+    ///
+    /// Nothing but values that are being dropped may use variables of the module meanwhile.
+    pub(super) fn close(&self, free_all: impl Fn()) {
+        self.closing.store(true, Relaxed);
+        loop {
+            // A value that is dropped may free other variables, or make one if it has not seen
+            // `closing`. After this it has been dropped, so that what it made is found.
+            rcu::rcu_barrier();
+            free_all();
+            // Pairs with the release in `drop_node`: what that has freed was counted before.
+            if self.drops.load(Acquire) == 0 {
+                break;
+            }
+        }
+        // Who has counted down last may be in the module yet.
+        rcu::rcu_barrier();
+    }
+}
+
+/// A module that has shadow variables.
+///
+/// # Safety
+///
+/// To be implemented by [`livepatch!`](super::livepatch): [`Pending::close`] of what `pending`
+/// returns must be called before the module goes.
+#[doc(hidden)]
+pub unsafe trait Owner: 'static {
+    /// What the module waits for.
+    fn pending() -> &'static Pending;
+}
 
 /// The memory of a variable, to which its shadow variable in C points.
 ///
@@ -76,18 +135,19 @@ unsafe extern "C" fn link<T>(
     0
 }
 
-/// What C calls for a variable that was unlinked.
+/// What C calls for a variable that a module of `P` has unlinked.
 ///
 /// # Safety
 ///
 /// To be called by C with the data of a variable that `link::<T>` has made.
-unsafe extern "C" fn unlink<T>(_obj: *mut c_void, shadow_data: *mut c_void) {
+unsafe extern "C" fn unlink<T, P: Owner>(_obj: *mut c_void, shadow_data: *mut c_void) {
+    P::pending().drops.add(1, Relaxed);
     // SAFETY: By the requirement of this function.
     let node = unsafe { *shadow_data.cast::<*mut Node<T>>() };
     // SAFETY: The node is valid; no reference is made.
     let head = unsafe { &raw const (*node).rcu };
     // SAFETY: The variable was unlinked, which happens once, so that `rcu` is not in use.
-    unsafe { bindings::call_rcu(Opaque::cast_into(head), Some(drop_node::<T>)) };
+    unsafe { bindings::call_rcu(Opaque::cast_into(head), Some(drop_node::<T, P>)) };
 }
 
 /// What RCU calls when the last reader of a variable is done.
@@ -95,21 +155,35 @@ unsafe extern "C" fn unlink<T>(_obj: *mut c_void, shadow_data: *mut c_void) {
 /// # Safety
 ///
 /// To be called by RCU, with the `rcu` of a node that nobody uses any more.
-unsafe extern "C" fn drop_node<T>(head: *mut bindings::callback_head) {
+unsafe extern "C" fn drop_node<T, P: Owner>(head: *mut bindings::callback_head) {
     let head: *mut Opaque<bindings::callback_head> = head.cast();
     // SAFETY: By the requirement of this function it lies in a node.
     let node = unsafe { container_of!(head, Node<T>, rcu) };
     // SAFETY: The node was made by `KBox`, and is ours.
     drop(unsafe { KBox::from_raw(node) });
+    // Orders what was freed by this before the count. Pairs with the acquire in `close`.
+    P::pending().drops.fetch_sub(1, Release);
 }
 
 /// The variables of one id, whose values are `T`.
 struct Variables<T> {
     id: c_ulong,
+    pending: fn() -> &'static Pending,
+    unlink: unsafe extern "C" fn(*mut c_void, *mut c_void),
     _value: PhantomData<fn(T) -> T>,
 }
 
 impl<T: Send + Sync + 'static> Variables<T> {
+    /// Those of a module of `P`, by an id that nobody has for others.
+    const fn new<P: Owner>(id: c_ulong) -> Self {
+        Self {
+            id,
+            pending: P::pending,
+            unlink: unlink::<T, P>,
+            _value: PhantomData,
+        }
+    }
+
     fn get<O: ?Sized>(&self, obj: *const O) -> Option<Ref<'_, T>> {
         let rcu = rcu::read_lock();
         // SAFETY: Takes any address.
@@ -135,6 +209,9 @@ impl<T: Send + Sync + 'static> Variables<T> {
     {
         if let Some(found) = self.get(obj) {
             return Ok(found);
+        }
+        if (self.pending)().closing.load(Relaxed) {
+            return Err(ENODEV);
         }
 
         let node: Pin<KBox<Node<T>>> = KBox::try_pin_init(
@@ -180,12 +257,12 @@ impl<T: Send + Sync + 'static> Variables<T> {
 
     fn free<O: ?Sized>(&self, obj: *const O) {
         // SAFETY: Variables of this id were made by `link::<T>`.
-        unsafe { bindings::klp_shadow_free(address(obj), self.id, Some(unlink::<T>)) };
+        unsafe { bindings::klp_shadow_free(address(obj), self.id, Some(self.unlink)) };
     }
 
     fn free_all(&self) {
         // SAFETY: Variables of this id were made by `link::<T>`.
-        unsafe { bindings::klp_shadow_free_all(self.id, Some(unlink::<T>)) };
+        unsafe { bindings::klp_shadow_free_all(self.id, Some(self.unlink)) };
     }
 }
 
@@ -195,7 +272,7 @@ fn address<O: ?Sized>(obj: *const O) -> *mut c_void {
 }
 
 /// Mixes bytes into a hash (FNV-1a).
-const fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
+pub(super) const fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
     let mut rest = bytes;
     while let [byte, tail @ ..] = rest {
         hash = (hash ^ *byte as u64).wrapping_mul(0x0000_0100_0000_01b3);
@@ -204,12 +281,15 @@ const fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
+/// What [`mix`] begins with.
+pub(super) const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
 /// The id for C of the variables `id` of those who know `domain` and the type `T`.
 ///
 /// It is a hash, so that two of them are the same by a chance of one in 2^63. Ids of patches in C
 /// are small numbers by custom; these are large.
 const fn id_for_c<T>(domain: &[u8], id: u64) -> c_ulong {
-    let mut hash = mix(0xcbf2_9ce4_8422_2325, domain);
+    let mut hash = mix(SEED, domain);
     hash = mix(hash, &id.to_le_bytes());
     hash = mix(hash, &size_of::<T>().to_le_bytes());
     hash = mix(hash, &align_of::<T>().to_le_bytes());
@@ -230,11 +310,13 @@ macro_rules! variables {
             ///
             /// `init` is not run if there is one; if another task makes it at the same time, one
             /// of the two values is dropped at once. May be called where `flags` allow it and
-            /// `init` does, but not from NMIs. The result holds RCU's read side.
+            /// `init` does, but not from NMIs; on PREEMPT_RT only where a spinlock may be taken,
+            /// which sleeps there. The result holds RCU's read side.
             ///
             /// # Errors
             ///
-            /// `ENOMEM`, what `init` says, and `ENOENT`: it was freed as soon as it was made.
+            /// `ENOMEM`, what `init` says, `ENOENT`: it was freed as soon as it was made, and
+            /// `ENODEV`: there is none, and the patch's module is being unloaded.
             pub fn get_or_try_init<O: ?Sized, E>(
                 &self,
                 obj: *const O,
@@ -251,7 +333,8 @@ macro_rules! variables {
             ///
             /// It cannot be found any more when this returns. Its value is dropped, once, when
             /// those who have found it before are done: by RCU, in an atomic context, so that
-            /// dropping it must not sleep. May be called in any context but NMIs.
+            /// dropping it must not sleep. May be called in any context but NMIs; on PREEMPT_RT
+            /// only where a spinlock may be taken.
             pub fn free<O: ?Sized>(&self, obj: *const O) {
                 self.0.free(obj);
             }
@@ -282,18 +365,15 @@ variables!(SharedShadow, Handover);
 pub struct Shadow<T: Send + Sync + 'static>(Variables<T>);
 
 impl<T: Send + Sync + 'static> Shadow<T> {
-    /// Declares the variables `id` of the patch `module`.
+    /// Declares the variables `id` of the patch `module`, whose owner is `P`.
     ///
     /// # Safety
     ///
     /// The module must have no variables of another type under this id, and free all of them
     /// before it is unloaded.
     #[doc(hidden)]
-    pub const unsafe fn declare(module: &[u8], id: u64) -> Self {
-        Self(Variables {
-            id: id_for_c::<T>(module, id),
-            _value: PhantomData,
-        })
+    pub const unsafe fn declare<P: Owner>(module: &[u8], id: u64) -> Self {
+        Self(Variables::new::<P>(id_for_c::<T>(module, id)))
     }
 
     /// Frees what is left when the module is unloaded.
@@ -306,68 +386,75 @@ impl<T: Send + Sync + 'static> Shadow<T> {
 /// Shadow variables that patches hand on to one another.
 ///
 /// They are as [`Shadow`] variables, but stay when the patch's module is unloaded, to be found by
-/// another patch that knows the id and the type, which it must be able to rely on: [`Handover`].
-/// The last one has to free them. A type of another size or alignment makes other variables.
-/// Patches in C do not find them.
+/// another patch that has a type of the same [`Handover::NAME`], and the id. The last one has to
+/// free them: [`Patch::disabled`](super::Patch::disabled) is called when there is nobody to take
+/// them over. A type of another size or alignment makes other variables. Patches in C do not find
+/// them.
 ///
 /// # Examples
 ///
-/// ```
+/// ```ignore
 /// use kernel::{
-///     livepatch::{Handover, SharedShadow},
+///     livepatch::{livepatch, Handover, SharedShadow},
 ///     prelude::*,
 ///     sync::atomic::{Atomic, Relaxed},
 /// };
+///
+/// livepatch! {
+///     name: "count_uses",
+///     license: "GPL",
+///     shadow: [
+///         USES: SharedShadow<Uses> = 1,
+///     ],
+///     objects: { /* … */ },
+/// }
 ///
 /// /// How often a structure was used.
 /// #[repr(C)]
 /// struct Uses(Atomic<u64>);
 ///
-/// // SAFETY: No other patch uses the id below.
-/// unsafe impl Handover for Uses {}
+/// // SAFETY: All of our patches have it like this.
+/// unsafe impl Handover for Uses {
+///     const NAME: &'static str = "example.org/uses";
+/// }
 ///
-/// static USES: SharedShadow<Uses> = SharedShadow::new(0x6578_616d);
-///
-/// let structure = 1u32;
-/// assert!(USES.get(&structure).is_none());
-///
-/// let uses = USES.get_or_try_init(&structure, Uses(Atomic::new(0)), GFP_KERNEL)?;
-/// uses.0.add(1, Relaxed);
-/// // It holds RCU's read side.
-/// drop(uses);
-///
-/// let uses = USES.get_or_try_init(&structure, Uses(Atomic::new(9)), GFP_KERNEL)?;
-/// assert_eq!(uses.0.load(Relaxed), 1);
-/// drop(uses);
-///
-/// USES.free(&structure);
-/// assert!(USES.get(&structure).is_none());
-/// # Ok::<(), Error>(())
+/// fn count<T>(structure: &T) -> Result {
+///     let uses = USES.get_or_try_init(structure, Uses(Atomic::new(0)), GFP_KERNEL)?;
+///     uses.0.add(1, Relaxed);
+///     // What was found is let go of here: it holds RCU's read side.
+///     Ok(())
+/// }
 /// ```
 pub struct SharedShadow<T: Handover>(Variables<T>);
 
 impl<T: Handover> SharedShadow<T> {
-    /// Makes known the variables of this id.
-    pub const fn new(id: u64) -> Self {
-        Self(Variables {
-            id: id_for_c::<T>(b"", id),
-            _value: PhantomData,
-        })
-    }
-
-    /// Declares the variables `id`, which other modules know, too.
+    /// Declares the variables `id`, which other modules know, too. The owner of this one is `P`.
     ///
     /// # Safety
     ///
-    /// That of [`Handover`] is enough: all who have the type and the id may free the variables.
+    /// That of [`Handover`] is enough: all who have the type's name and the id may free the
+    /// variables.
     #[doc(hidden)]
-    pub const unsafe fn declare(_module: &[u8], id: u64) -> Self {
-        Self::new(id)
+    pub const unsafe fn declare<P: Owner>(_module: &[u8], id: u64) -> Self {
+        check_name(T::NAME);
+        Self(Variables::new::<P>(id_for_c::<T>(T::NAME.as_bytes(), id)))
     }
 
     /// Leaves what is there to others.
     #[doc(hidden)]
     pub fn unload(&self) {}
+}
+
+/// Refuses a name that two authors might think of.
+pub(super) const fn check_name(name: &str) {
+    let mut rest = name.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        if *byte == b'/' {
+            return;
+        }
+        rest = tail;
+    }
+    panic!("a name of what patches hand over begins with its author's, as in \"example.org/uses\"");
 }
 
 #[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
@@ -387,12 +474,23 @@ mod tests {
         }
     }
 
+    /// Is always there.
+    struct Kunit;
+
+    // SAFETY: It does not go.
+    unsafe impl Owner for Kunit {
+        fn pending() -> &'static Pending {
+            static PENDING: Pending = Pending::new();
+            &PENDING
+        }
+    }
+
     // SAFETY: Freed below, by the only user.
-    static COUNTED: Shadow<Counted> = unsafe { Shadow::declare(b"kunit", 1) };
+    static COUNTED: Shadow<Counted> = unsafe { Shadow::declare::<Kunit>(b"kunit", 1) };
     // SAFETY: As above. The id is that of another patch.
-    static OTHER: Shadow<Counted> = unsafe { Shadow::declare(b"kunit_other", 1) };
+    static OTHER: Shadow<Counted> = unsafe { Shadow::declare::<Kunit>(b"kunit_other", 1) };
     // SAFETY: As above. The id is the same, the type has another size.
-    static SMALL: Shadow<u8> = unsafe { Shadow::declare(b"kunit", 1) };
+    static SMALL: Shadow<u8> = unsafe { Shadow::declare::<Kunit>(b"kunit", 1) };
 
     fn init(value: usize) -> impl PinInit<Counted, Error> {
         Ok(Counted(value))
@@ -482,5 +580,71 @@ mod tests {
         assert!(OTHER.get(&objects[0]).is_some());
         OTHER.unload();
         assert_eq!(dropped(), 1);
+    }
+
+    /// A value that frees the next one when it is dropped, and tries to make one more.
+    struct Chained(usize);
+
+    static STEPS: [u8; 4] = [0; 4];
+    static REFUSED: Atomic<usize> = Atomic::new(0);
+
+    /// Goes, as the module of a patch does.
+    struct Going;
+
+    // SAFETY: Closed below, by the only user.
+    unsafe impl Owner for Going {
+        fn pending() -> &'static Pending {
+            static PENDING: Pending = Pending::new();
+            &PENDING
+        }
+    }
+
+    // SAFETY: As above.
+    static CHAIN: Shadow<Chained> = unsafe { Shadow::declare::<Going>(b"kunit_chain", 1) };
+
+    impl Drop for Chained {
+        fn drop(&mut self) {
+            // The one more, which was not made.
+            if self.0 >= STEPS.len() {
+                return;
+            }
+            DROPPED.add(1, Relaxed);
+            if let Some(next) = STEPS.get(self.0 + 1) {
+                CHAIN.free(next);
+            }
+            let more = CHAIN.get_or_try_init(&STEPS, Ok::<_, Error>(Chained(9)), GFP_ATOMIC);
+            REFUSED.add(usize::from(more.err() == Some(ENODEV)), Relaxed);
+        }
+    }
+
+    #[test]
+    fn unloading_waits_for_all_that_follows() {
+        dropped();
+        for (number, step) in STEPS.iter().enumerate() {
+            let made = CHAIN.get_or_try_init(step, Ok::<_, Error>(Chained(number)), GFP_KERNEL);
+            assert!(made.is_ok());
+        }
+        // Each is freed by the one before: one grace period after the other.
+        let calls = Atomic::new(0usize);
+        Going::pending().close(|| {
+            if calls.fetch_add(1, Relaxed) == 0 {
+                CHAIN.free(&STEPS[0]);
+            }
+        });
+        // Nobody has waited since.
+        assert_eq!(DROPPED.xchg(0, Relaxed), 4);
+        assert_eq!(REFUSED.load(Relaxed), 4);
+        assert!(CHAIN.get(&STEPS).is_none());
+        let late = CHAIN.get_or_try_init(&STEPS, Ok::<_, Error>(Chained(9)), GFP_KERNEL);
+        assert_eq!(late.err(), Some(ENODEV));
+        assert_eq!(dropped(), 0);
+    }
+
+    #[test]
+    fn names_are_of_somebody() {
+        check_name("example.org/x");
+        assert!(id_for_c::<u64>(b"a/x", 1) != id_for_c::<u64>(b"b/x", 1));
+        assert!(id_for_c::<u64>(b"a/x", 1) != id_for_c::<u64>(b"a/x", 2));
+        assert!(id_for_c::<u64>(b"a/x", 1) != id_for_c::<u32>(b"a/x", 1));
     }
 }

@@ -8,6 +8,11 @@ use super::{
         Object, //
     },
     declare::Declared,
+    shadow::{
+        check_name,
+        mix,
+        SEED, //
+    },
     Handover,
 };
 use crate::{
@@ -17,9 +22,66 @@ use crate::{
         Result, //
     },
     ffi::c_ulong,
+    fmt,
     prelude::*, //
 };
 use core::marker::PhantomData;
+
+/// What a state is called, in all patches that have it.
+#[derive(Clone, Copy)]
+pub struct StateId {
+    number: usize,
+    name: &'static str,
+}
+
+impl StateId {
+    /// The state of this name, which begins with a name that is the author's own, and a slash:
+    /// `StateId::new("example.org/limit")`.
+    ///
+    /// The number that C knows it by is a hash, so that two of them are the same by a chance of one
+    /// in 2^63. Patches in C have small numbers by custom; this is a large one.
+    pub const fn new(name: &'static str) -> Self {
+        check_name(name);
+        Self {
+            number: (mix(SEED, name.as_bytes()) | 1 << 63) as usize,
+            name,
+        }
+    }
+
+    /// A state that patches in C have, too, by its number. Not 0.
+    ///
+    /// # Safety
+    ///
+    /// All patches that have a state of this number must mean the same one, whoever has written
+    /// them, and keep the data that [`State::Data`] and [`State::EARLIER`] say in `klp_state::data`
+    /// of each version.
+    pub const unsafe fn shared_with_c(number: usize) -> Self {
+        assert!(number != 0, "the id of a state must not be 0");
+        Self { number, name: "" }
+    }
+}
+
+impl fmt::Display for StateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            "" => write!(f, "{}", self.number),
+            name => write!(f, "'{name}'"),
+        }
+    }
+}
+
+/// Refuses a state that is one of `others`, too.
+#[doc(hidden)]
+pub const fn check_id(id: StateId, others: &[StateId]) {
+    let mut rest = others;
+    while let [other, tail @ ..] = rest {
+        assert!(
+            id.number != other.number,
+            "the patch has two states of this id"
+        );
+        rest = tail;
+    }
+}
 
 /// Data that fit where C keeps those of a state: one word.
 ///
@@ -42,6 +104,13 @@ pub unsafe trait StateData: Sized {
     unsafe fn take(word: &mut usize) -> Option<Self>;
 }
 
+/// Data of which each word makes sense: integers, and `()`.
+///
+/// # Safety
+///
+/// `take` must be sound for any word.
+pub unsafe trait Word: StateData {}
+
 macro_rules! integers {
     ($($type:ty),*) => {$(
         // SAFETY: All words make sense.
@@ -53,6 +122,8 @@ macro_rules! integers {
                 Some(*word as $type)
             }
         }
+        // SAFETY: As above.
+        unsafe impl Word for $type {}
     )*};
 }
 integers!(u8, u16, u32, usize, i8, i16, i32, isize);
@@ -67,8 +138,12 @@ unsafe impl StateData for () {
     }
 }
 
+// SAFETY: As above.
+unsafe impl Word for () {}
+
 // SAFETY: The word is a pointer that `into_word` has made or null; that other patches with the
-// state do the same is what `Handover` promises.
+// state and this version of it do the same is what `StateId` and `Conversion` promise, and that it
+// means the same to them is what `Handover` does.
 unsafe impl<T: Handover> StateData for KBox<T> {
     fn into_word(self) -> usize {
         KBox::into_raw(self) as usize
@@ -80,11 +155,61 @@ unsafe impl<T: Handover> StateData for KBox<T> {
     }
 }
 
+/// How the data of an earlier version of a state become such as the state has now.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::livepatch::Conversion;
+///
+/// // Version 1 has counted seconds.
+/// const EARLIER: &[Conversion<usize>] = &[Conversion::of_word(1, |seconds: u32| {
+///     seconds as usize * 1000
+/// })];
+/// ```
+pub struct Conversion<D> {
+    version: u32,
+    /// A `fn(Old) -> D`; only `call` knows the type.
+    convert: *const (),
+    call: unsafe fn(*const (), &mut usize) -> Option<D>,
+}
+
+impl<D: StateData> Conversion<D> {
+    /// The conversion from version `version`, which has had a `T`.
+    ///
+    /// # Safety
+    ///
+    /// In all patches that have the state in this version its data must be a `T`.
+    pub const unsafe fn new<T: StateData>(version: u32, convert: fn(T) -> D) -> Self {
+        /// # Safety
+        ///
+        /// `convert` must be a `fn(T) -> D`, and `word` the data of a `T`.
+        unsafe fn call<T: StateData, D>(convert: *const (), word: &mut usize) -> Option<D> {
+            // SAFETY: By the requirement of this function.
+            let convert: fn(T) -> D = unsafe { core::mem::transmute(convert) };
+            // SAFETY: As above.
+            unsafe { T::take(word) }.map(convert)
+        }
+        Self {
+            version,
+            convert: convert as *const (),
+            call: call::<T, D>,
+        }
+    }
+
+    /// The conversion from version `version`, whose data were an integer, or none.
+    pub const fn of_word<T: Word>(version: u32, convert: fn(T) -> D) -> Self {
+        // SAFETY: Each word is a `T`.
+        unsafe { Self::new(version, convert) }
+    }
+}
+
 /// What the patch that is replaced has left of a state.
 pub struct Old<D> {
     /// The version of the state in that patch.
     pub version: u32,
-    /// The data, if it has left any. Of integers it always has: what it did not write is 0.
+    /// The data, if it has left any, converted if the version was another one. Of integers it
+    /// always has: what it did not write is 0.
     pub data: Option<D>,
 }
 
@@ -109,7 +234,7 @@ pub struct Old<D> {
 ///
 /// ```
 /// use kernel::{
-///     livepatch::{Old, State},
+///     livepatch::{Conversion, Old, State, StateId},
 ///     prelude::*,
 ///     sync::atomic::{Atomic, Relaxed},
 /// };
@@ -121,10 +246,12 @@ pub struct Old<D> {
 /// struct HigherLimit;
 ///
 /// impl State for HigherLimit {
-///     const ID: usize = 1;
+///     const ID: StateId = StateId::new("example.org/higher-limit");
 ///     const VERSION: u32 = 2;
 ///     /// What the limit was before.
 ///     type Data = i32;
+///     /// Version 1 has kept the same.
+///     const EARLIER: &[Conversion<i32>] = &[Conversion::of_word(1, |before: i32| before)];
 ///
 ///     fn prepare() -> Result<i32> {
 ///         Ok(LIMIT.load(Relaxed))
@@ -158,14 +285,18 @@ pub struct Old<D> {
 /// # Ok::<(), Error>(())
 /// ```
 pub trait State: 'static {
-    /// What the state is called, in this patch and those that follow. Not 0.
-    const ID: usize;
+    /// What the state is called, in this patch and those that follow.
+    const ID: StateId;
 
     /// The version of the state. A later version knows how to deal with all earlier ones.
     const VERSION: u32;
 
     /// What it takes to make and to undo the change.
     type Data: StateData;
+
+    /// How the data of earlier versions become such as these. A patch whose state comes in another
+    /// version, for which there is no conversion, is not replaced: the new one is refused.
+    const EARLIER: &'static [Conversion<Self::Data>] = &[];
 
     /// Gets together what is needed to make the change, and to undo it, without making it.
     ///
@@ -190,9 +321,8 @@ pub trait State: 'static {
 /// The structure that C wants.
 #[doc(hidden)]
 pub const fn declare<S: State>() -> bindings::klp_state {
-    assert!(S::ID != 0, "the id of a state must not be 0");
     let mut state: bindings::klp_state = pin_init::zeroed();
-    state.id = S::ID as c_ulong;
+    state.id = S::ID.number as c_ulong;
     state.version = S::VERSION;
     state
 }
@@ -204,10 +334,32 @@ pub const fn declare<S: State>() -> bindings::klp_state {
 /// `patch` must be a patch that has the state, and a callback of it must be running.
 unsafe fn word<'a, S: State>(patch: *mut bindings::klp_patch) -> &'a mut usize {
     // SAFETY: The patch is valid.
-    let state = unsafe { bindings::klp_get_state(patch, S::ID as c_ulong) };
+    let state = unsafe { bindings::klp_get_state(patch, S::ID.number as c_ulong) };
     // SAFETY: The patch has the state. Callbacks run one at a time, and nobody else uses the data.
     // A pointer can be looked at as a word.
     unsafe { &mut *(&raw mut (*state).data).cast::<usize>() }
+}
+
+/// Whether the data of the state `S` in this version can be taken over.
+fn can_take<S: State>(version: u32) -> bool {
+    version == S::VERSION || S::EARLIER.iter().any(|from| from.version == version)
+}
+
+/// Takes the data of the state `S`, in this version.
+///
+/// # Safety
+///
+/// `word` must be the data of the state in a patch that has it in this version, and nobody else use
+/// it.
+unsafe fn take_version<S: State>(version: u32, word: &mut usize) -> Option<S::Data> {
+    if version == S::VERSION {
+        // SAFETY: By the requirement of this function.
+        return unsafe { S::Data::take(word) };
+    }
+    let from = S::EARLIER.iter().find(|from| from.version == version)?;
+    // SAFETY: `new` has put the two together, and was promised that such are the data of this
+    // version.
+    unsafe { (from.call)(from.convert, word) }
 }
 
 /// Looks at data without taking them.
@@ -272,14 +424,26 @@ impl States for () {
 impl<S: State, Rest: States> States for (S, Rest) {
     unsafe fn prepare(patch: *mut bindings::klp_patch) -> Result {
         // SAFETY: A callback is running, in the transition that enables the patch.
-        let old = unsafe { bindings::klp_get_prev_state(S::ID as c_ulong) };
-        // SAFETY: The patch is valid; nobody writes the field.
-        if !old.is_null() && !unsafe { (*patch).replace } {
-            pr_err!(
-                "livepatch: state {} is there; only a patch that replaces can take it over\n",
-                S::ID
-            );
-            return Err(EBUSY);
+        let old = unsafe { bindings::klp_get_prev_state(S::ID.number as c_ulong) };
+        // SAFETY: If not null, it belongs to a patch that stays while a callback is running.
+        if let Some(old) = unsafe { old.as_ref() } {
+            // SAFETY: The patch is valid; nobody writes the field.
+            if !unsafe { (*patch).replace } {
+                pr_err!(
+                    "livepatch: state {} is there; only a patch that replaces can take it over\n",
+                    S::ID
+                );
+                return Err(EBUSY);
+            }
+            if !can_take::<S>(old.version) {
+                pr_err!(
+                    "livepatch: state {} is there in version {}, which version {} does not know\n",
+                    S::ID,
+                    old.version,
+                    S::VERSION
+                );
+                return Err(EINVAL);
+            }
         }
         let data = S::prepare()?;
         // SAFETY: By the requirement of this function.
@@ -298,7 +462,7 @@ impl<S: State, Rest: States> States for (S, Rest) {
         // SAFETY: `prepare` put them there, or `apply`.
         if let Some(data) = unsafe { S::Data::take(word) } {
             // SAFETY: A callback is running, in a transition of the patch.
-            let old = unsafe { bindings::klp_get_prev_state(S::ID as c_ulong).as_mut() };
+            let old = unsafe { bindings::klp_get_prev_state(S::ID.number as c_ulong).as_mut() };
             let data = match old {
                 None => {
                     S::apply(&data);
@@ -308,7 +472,10 @@ impl<S: State, Rest: States> States for (S, Rest) {
                     let version = old.version;
                     // SAFETY: A pointer can be looked at as a word. The patch that the state is of
                     // is replaced: no callback of it will run any more.
-                    let left = unsafe { S::Data::take(&mut *(&raw mut old.data).cast::<usize>()) };
+                    let word = unsafe { &mut *(&raw mut old.data).cast::<usize>() };
+                    // SAFETY: As above. That the data are those of this version is the promise of
+                    // the id.
+                    let left = unsafe { take_version::<S>(version, word) };
                     S::take_over(
                         data,
                         Old {
@@ -405,7 +572,9 @@ mod tests {
     struct Pair(u32, u64);
 
     // SAFETY: No patch uses it.
-    unsafe impl Handover for Pair {}
+    unsafe impl Handover for Pair {
+        const NAME: &'static str = "kunit/pair";
+    }
 
     #[test]
     fn boxes_are_taken_once() -> Result {
@@ -428,9 +597,15 @@ mod tests {
     struct Sample;
 
     impl State for Sample {
-        const ID: usize = 5;
+        // SAFETY: No patch has it.
+        const ID: StateId = unsafe { StateId::shared_with_c(5) };
         const VERSION: u32 = 3;
         type Data = u32;
+        const EARLIER: &[Conversion<u32>] = &[
+            Conversion::of_word(1, |old: u8| u32::from(old) + 100),
+            // SAFETY: As above.
+            unsafe { Conversion::new(2, |old: KBox<Pair>| old.0) },
+        ];
 
         fn prepare() -> Result<u32> {
             Ok(1)
@@ -446,5 +621,32 @@ mod tests {
         let old = |data| Old { version: 1, data };
         assert_eq!(Sample::take_over(1, old(Some(9))), 9);
         assert_eq!(Sample::take_over(1, old(None)), 1);
+    }
+
+    #[test]
+    fn data_of_earlier_versions_are_converted() -> Result {
+        // SAFETY: The words are those of the versions.
+        let take = |version, word: &mut usize| unsafe { take_version::<Sample>(version, word) };
+        assert_eq!(take(3, &mut 7), Some(7));
+        assert_eq!(take(1, &mut 7), Some(107));
+        let mut word = KBox::new(Pair(9, 2), GFP_KERNEL)?.into_word();
+        assert_eq!(take(2, &mut word), Some(9));
+        // It is gone: there is nothing left to take.
+        assert_eq!(word, 0);
+        assert_eq!(take(2, &mut word), None);
+        // Nobody knows what it is.
+        let mut word = 7;
+        assert_eq!(take(0, &mut word), None);
+        assert_eq!(word, 7);
+        let known = [0, 1, 2, 3, 4].map(can_take::<Sample>);
+        assert_eq!(known, [false, true, true, true, false]);
+        Ok(())
+    }
+
+    #[test]
+    fn states_have_names() {
+        let limit = StateId::new("kunit/limit");
+        check_id(limit, &[StateId::new("kunit/other"), Sample::ID]);
+        assert!(limit.number > usize::MAX / 2);
     }
 }

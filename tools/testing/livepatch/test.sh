@@ -225,6 +225,10 @@ compile_fail() {
 		/clone/tools/testing/livepatch/compile-fail
 }
 
+object_code() {
+	enter python3 /clone/tools/testing/livepatch/object-code.py "llvm-objdump-$LLVM_VERSION" "/klp/build/$build"
+}
+
 # host_part NAME COMMAND...: a part of the suite, whose output has lines with
 # "... N passed" of each program that it runs.
 host_part() {
@@ -269,6 +273,7 @@ end_host() {
 	host_part harness said_beside harness
 	host_part setup said_beside setup
 	host_part compile-fail compile_fail
+	host_part object-code object_code
 	host_part check-patch check_patch_tests
 }
 

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> c_int => new_one, //~ ERROR: it is here for the first time
                 extern "C" fn one(x: c_int) -> c_int => new_one, //~ ERROR: `one` of `vmlinux` is replaced twice
             ],

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one<T>(x: c_int) -> c_int => new_one, //~ ERROR: a function of the kernel has no generic parameters
             ],
         },

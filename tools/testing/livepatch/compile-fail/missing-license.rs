@@ -8,7 +8,8 @@ livepatch! {
     name: "test", //~ ERROR: missing required key "license"
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

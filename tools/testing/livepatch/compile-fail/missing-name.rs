@@ -8,7 +8,8 @@ livepatch! {
     license: "GPL", //~ ERROR: missing required key "name"
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         "8021q": {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 #[symbol("one.isra.0")]
                 extern "C" fn one(x: c_int) -> c_int => new_one,
                 #[symbol("one.isra.0")]

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> c_int => new_one,
                 #[sympos(2)]
                 extern "C" fn one(x: c_int) -> c_int => new_one,

@@ -13,7 +13,8 @@ livepatch! {
     ],
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

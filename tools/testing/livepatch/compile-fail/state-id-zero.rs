@@ -2,12 +2,12 @@
 
 //! C takes 0 for the end of the states.
 
-use kernel::{livepatch::{livepatch, State}, prelude::*};
+use kernel::{livepatch::{livepatch, State, StateId}, prelude::*};
 
 livepatch! {
     name: "test",
     license: "GPL",
-    states: [Change], //~ ERROR: the id of a state must not be 0
+    states: [Change],
     objects: {
         vmlinux: {},
     },
@@ -16,7 +16,8 @@ livepatch! {
 struct Change;
 
 impl State for Change {
-    const ID: usize = 0;
+    // SAFETY: No other patch has it.
+    const ID: StateId = unsafe { StateId::shared_with_c(0) }; //~ ERROR: the id of a state must not be 0
     const VERSION: u32 = 1;
     type Data = ();
 

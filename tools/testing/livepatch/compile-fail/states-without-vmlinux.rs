@@ -2,7 +2,7 @@
 
 //! States come and go with vmlinux.
 
-use kernel::{livepatch::{livepatch, State}, prelude::*};
+use kernel::{livepatch::{livepatch, State, StateId}, prelude::*};
 
 livepatch! {
     name: "test",
@@ -16,7 +16,7 @@ livepatch! {
 struct Change;
 
 impl State for Change {
-    const ID: usize = 1;
+    const ID: StateId = StateId::new("test/change");
     const VERSION: u32 = 1;
     type Data = ();
 

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            symbols: [
+            // SAFETY: As in fs/proc/uptime.c.
+            symbols: unsafe [
                 extern "C" fn one(x: c_int) -> c_int, //~ ERROR: what the kernel does not export is called at the caller's risk: write `unsafe`
             ],
         },

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 #[sympos(1)]
                 #[sympos(2)] //~ ERROR: this is given twice
                 extern "C" fn one(x: c_int) -> c_int => new_one,

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 #[sympos(0)] //~ ERROR: `sympos` counts from 1; leave it out where the name is unique
                 extern "C" fn one(x: c_int) -> c_int => new_one,
                 #[sympos(0)]

@@ -9,8 +9,9 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
-                #[inline] //~ ERROR: a function may have `#[sympos(<number>)]` and `#[symbol("<name>")]`
+            // SAFETY: As in the kernel.
+            functions: unsafe [
+                #[inline] //~ ERROR: a function may have `#[sympos(<number>)]`, `#[symbol("<name>")]` and doc comments
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

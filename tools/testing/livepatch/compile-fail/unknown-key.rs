@@ -10,7 +10,8 @@ livepatch! {
     replaces: true, //~ ERROR: unknown key "replaces"
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

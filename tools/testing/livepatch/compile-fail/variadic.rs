@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 unsafe extern "C" fn one(x: c_int, ...) -> c_int => new_one, //~ ERROR: a function with variable arguments cannot be replaced by one in Rust
             ],
         },

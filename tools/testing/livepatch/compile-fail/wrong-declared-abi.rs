@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 fn one(x: c_int) -> c_int => new_one, //~ ERROR: functions of the kernel have the ABI of C: write `extern "C" fn`
             ],
         },

@@ -9,7 +9,8 @@ livepatch! {
     license: "GPL",
     objects: {
         vmlinux: {
-            functions: [
+            // SAFETY: As in the kernel.
+            functions: unsafe [
                 extern "C" fn one(x: c_int) -> bool => new_one, //~ ERROR: expected fn pointer `extern "C" fn(_) -> bool`
             ],
         },

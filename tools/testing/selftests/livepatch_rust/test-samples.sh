@@ -276,7 +276,7 @@ if [ -e "$MODS/klpr_rust_sleep.ko" ]; then
 	wait_until 10 logged_now "klpr_rust_sleep: asleep" || fail "no task sleeps"
 	echo 0 >$LP/klpr_rust_sleep/enabled || fail "it cannot be disabled"
 	sleep 2
-	# Its stack is reliable, and the function is on it.
+	# Its stack is reliable, and what keeps the frame of the replacement is on it.
 	expect $LP/klpr_rust_sleep/transition 1
 	expect /proc/$sleeper/patch_state 1
 	expect /proc/$$/patch_state 0

@@ -22,7 +22,8 @@ livepatch! {
     license: "GPL",
     objects: {
         klpr_target: {
-            functions: [
+            // SAFETY: As in klpr_target_main.c.
+            functions: unsafe [
                 extern "C" fn klpr_target_sleep_hard() -> c_int => sleep,
                 extern "C" fn klpr_target_one() -> c_int => wake,
             ],
@@ -47,12 +48,17 @@ fn awake() -> Option<Arc<Completion>> {
     Sleepers::access().map(|sleepers| sleepers.awake.clone())
 }
 
+/// The compiler makes a jump of this call.
 extern "C" fn sleep() -> c_int {
+    sleep_inside()
+}
+
+#[inline(never)]
+extern "C" fn sleep_inside() -> c_int {
     if let Some(awake) = awake() {
         pr_info!("asleep\n");
         awake.wait_for_completion();
     }
-    // Not a tail call: the frame is needed until here.
     pr_info!("awake\n");
     0
 }
