@@ -2,26 +2,28 @@
 
 //! Functions, variables and types out of DWARF, of C and of Rust.
 
+mod types;
+
 use crate::{
-    btf::pointer_to,
     elf::Image,
     error::{Error, Result},
-    types::{Kind, Proto, Ty, MAX_DEPTH},
+    types::{Id, Proto, Ty},
 };
 use gimli::{
     constants as dw, AttributeValue, DebuggingInformationEntry, Dwarf, EndianSlice, Operation,
     RunTimeEndian, Unit, UnitOffset,
 };
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 type Reader<'a> = EndianSlice<'a, RunTimeEndian>;
 type Entry<'a> = DebuggingInformationEntry<Reader<'a>>;
 
 /// Qualifiers and references are followed this far; more is a loop.
 const MAX_CHAIN: usize = 64;
-/// The depth of types is counted so that a pointer weighs more than a wrapper, of which Rust has
-/// many around one type.
-const POINTER: usize = 4;
 /// Types within types that are looked into for what a patch declares.
 const MAX_NESTING: usize = 16;
 
@@ -42,9 +44,12 @@ pub struct Debug<'a> {
     /// Where each unit begins in .debug_info.
     starts: Vec<usize>,
     rust: Vec<bool>,
+    endian: RunTimeEndian,
     relocatable: bool,
-    /// The structs of bindgen: they are C's, and never a wrapper of something else.
+    /// The structs and enums of bindgen: they are C's, and never a wrapper of something else.
     bindings: HashSet<Die>,
+    /// The types that have been read.
+    memo: RefCell<HashMap<Id, Rc<Ty>>>,
 }
 
 /// A function as DWARF tells it.
@@ -64,12 +69,19 @@ pub struct Variable {
     pub die: Die,
 }
 
+/// Which of the structs asked for are within a type, and where.
+type Within = HashMap<Die, Rc<Vec<(String, u64)>>>;
+
 /// The layout of a struct.
 #[derive(Clone, Debug, Default)]
 pub struct Layout {
     pub size: u64,
     /// Offset and size of each member.
     pub members: HashMap<String, (u64, u64)>,
+}
+
+fn too_many() -> Error {
+    Error::new("its DWARF is malformed: an array without an end")
 }
 
 impl<'a> Debug<'a> {
@@ -89,8 +101,10 @@ impl<'a> Debug<'a> {
             units: Vec::new(),
             starts: Vec::new(),
             rust: Vec::new(),
+            endian: image.endian,
             relocatable: image.relocatable,
             bindings: HashSet::new(),
+            memo: RefCell::default(),
         };
         let mut headers = debug.dwarf.units();
         while let Some(header) = headers.next()? {
@@ -129,6 +143,36 @@ impl<'a> Debug<'a> {
         self.rust.get(die.unit).copied().unwrap_or(false)
     }
 
+    /// An entry as a type: its place in .debug_info, where the first is that of `void`.
+    fn id(&self, die: Die) -> Id {
+        let start = self.starts.get(die.unit).copied().unwrap_or(0);
+        Id((start as u64)
+            .saturating_add(die.offset.0 as u64)
+            .saturating_add(1))
+    }
+
+    /// The entry of a type; `None` for `void`.
+    fn die(&self, id: Id) -> Result<Option<Die>> {
+        match id.0.checked_sub(1) {
+            None => Ok(None),
+            Some(at) => self
+                .global(usize::try_from(at).unwrap_or(usize::MAX))
+                .map(Some),
+        }
+    }
+
+    /// The entry at a place in .debug_info.
+    fn global(&self, at: usize) -> Result<Die> {
+        let wild = || Error::new("its DWARF is malformed: a wild reference");
+        let after = self.starts.partition_point(|start| *start <= at);
+        let unit = after.checked_sub(1).ok_or_else(wild)?;
+        let start = self.starts.get(unit).ok_or_else(wild)?;
+        Ok(Die {
+            unit,
+            offset: UnitOffset(at - start),
+        })
+    }
+
     /// What an attribute refers to.
     fn reference(&self, from: Die, entry: &Entry<'a>, at: gimli::DwAt) -> Result<Option<Die>> {
         match entry.attr_value(at) {
@@ -137,18 +181,7 @@ impl<'a> Debug<'a> {
                 unit: from.unit,
                 offset,
             })),
-            Some(AttributeValue::DebugInfoRef(offset)) => {
-                let unit = self
-                    .starts
-                    .partition_point(|start| *start <= offset.0)
-                    .checked_sub(1)
-                    .ok_or_else(|| Error::new("its DWARF is malformed: a wild reference"))?;
-                let start = self.starts.get(unit).copied().unwrap_or(0);
-                Ok(Some(Die {
-                    unit,
-                    offset: UnitOffset(offset.0 - start),
-                }))
-            }
+            Some(AttributeValue::DebugInfoRef(offset)) => self.global(offset.0).map(Some),
             Some(_) => Err(Error::new(
                 "its DWARF refers to type units or to another file, which are not read",
             )),
@@ -232,7 +265,7 @@ impl<'a> Debug<'a> {
         Ok(())
     }
 
-    /// Find out which structs are bindgen's; only needed for a patch in Rust.
+    /// Find out which structs and enums are bindgen's; only needed for a patch in Rust.
     pub fn read_bindings(&mut self) -> Result<()> {
         let mut found = HashSet::new();
         for (index, unit) in self.units.iter().enumerate() {
@@ -257,7 +290,11 @@ impl<'a> Debug<'a> {
                             bindings = Some(entry.depth());
                         }
                     }
-                    dw::DW_TAG_structure_type | dw::DW_TAG_union_type if bindings.is_some() => {
+                    dw::DW_TAG_structure_type
+                    | dw::DW_TAG_union_type
+                    | dw::DW_TAG_enumeration_type
+                        if bindings.is_some() =>
+                    {
                         found.insert(die);
                     }
                     _ => {}
@@ -369,80 +406,28 @@ impl<'a> Debug<'a> {
                 break;
             }
         }
-        self.proto_of(*die, ret, 0)
+        self.proto_of(*die, ret)
     }
 
-    fn proto_of(&self, die: Die, ret: Option<Die>, depth: usize) -> Result<Proto> {
-        let mut args = Vec::new();
-        let mut variadic = false;
-        for (child, entry) in self.children(die)? {
-            match entry.tag() {
-                dw::DW_TAG_formal_parameter => {
-                    args.push(match self.reference(child, &entry, dw::DW_AT_type)? {
-                        Some(ty) => self.ty(ty, depth)?,
-                        None => Ty::unknown("DWARF gives it no type"),
-                    })
-                }
-                dw::DW_TAG_unspecified_parameters => variadic = true,
-                _ => {}
-            }
-        }
-        let rust = self.is_rust(die);
-        Ok(Proto {
-            ret: match ret {
-                Some(ret) => self.ty(ret, depth)?,
-                None => Ty::void(if rust { "()" } else { "void" }),
-            },
-            args,
-            variadic,
-            rust,
-            abi: None,
-        })
-    }
-
-    /// The type of a pointer to a function, as a static of Rust has it, with its ABI.
-    fn pointer_proto(&self, die: Die) -> Result<Option<Proto>> {
-        let entry = self.entry(die)?;
-        let Some(target) = self.reference(die, &entry, dw::DW_AT_type)? else {
+    /// The type of the function that a variable of Rust points to, with its ABI.
+    pub fn function_pointer(&self, variable: Die) -> Result<Option<Proto>> {
+        let Some(pointer) = self.pointer_in(variable)? else {
+            return Ok(None);
+        };
+        let entry = self.entry(pointer)?;
+        let Some(target) = self.reference(pointer, &entry, dw::DW_AT_type)? else {
             return Ok(None);
         };
         let function = self.entry(target)?;
-        if function.tag() != dw::DW_TAG_subroutine_type {
+        if function.tag() != dw::DW_TAG_subroutine_type || !self.is_rust(target) {
             return Ok(None);
         }
         let ret = self.reference(target, &function, dw::DW_AT_type)?;
-        let mut proto = self.proto_of(target, ret, 0)?;
-        proto.abi = self.name(die, &entry)?.and_then(|name| {
-            let head = name.split("fn(").next()?;
-            Some(match head.split('"').nth(1) {
-                Some(abi) => abi.to_string(),
-                None if head.contains("extern") => "C".to_string(),
-                None => "Rust".to_string(),
-            })
-        });
-        Ok(Some(proto))
-    }
-
-    /// Follow typedefs and qualifiers, and Rust types that wrap a pointer, to a pointer to a
-    /// function.
-    pub fn function_pointer(&self, variable: Die) -> Result<Option<Proto>> {
-        let entry = self.entry(variable)?;
-        let mut at = self.reference(variable, &entry, dw::DW_AT_type)?;
-        for _ in 0..MAX_CHAIN {
-            let Some(die) = at else { return Ok(None) };
-            let entry = self.entry(die)?;
-            at = match entry.tag() {
-                dw::DW_TAG_pointer_type => return self.pointer_proto(die),
-                dw::DW_TAG_typedef | dw::DW_TAG_const_type | dw::DW_TAG_volatile_type => {
-                    self.reference(die, &entry, dw::DW_AT_type)?
-                }
-                dw::DW_TAG_structure_type | dw::DW_TAG_union_type if self.is_rust(die) => {
-                    self.wrapped(die, &entry)?
-                }
-                _ => None,
-            };
-        }
-        Ok(None)
+        let name = self.name(pointer, &entry)?;
+        Ok(Some(Proto {
+            abi: name.as_deref().and_then(types::abi_of),
+            ..self.proto_of(target, ret)?
+        }))
     }
 
     /// All variables that have an address.
@@ -507,75 +492,94 @@ impl<'a> Debug<'a> {
         Ok(found)
     }
 
-    /// Where the structs of these names are within a variable: name and address of each.
-    pub fn instances(&self, variable: &Variable, names: &[&str]) -> Result<Vec<(String, u64)>> {
-        let entry = self.entry(variable.die)?;
+    /// Where the structs of these names are within variables: name and address of each.
+    pub fn instances(&self, names: &[&str]) -> Result<Vec<(String, u64)>> {
+        let mut within = Within::default();
         let mut found = Vec::new();
-        if let Some(ty) = self.reference(variable.die, &entry, dw::DW_AT_type)? {
-            self.instances_in(ty, variable.address, names, &mut found, 0)?;
+        for variable in self.variables()? {
+            let entry = self.entry(variable.die)?;
+            if let Some(ty) = self.reference(variable.die, &entry, dw::DW_AT_type)? {
+                for (name, offset) in self.within(ty, names, &mut within, 0)?.iter() {
+                    found.push((name.clone(), variable.address.wrapping_add(*offset)));
+                }
+            }
+            if found.len() > MAX_INSTANCES {
+                return Err(too_many());
+            }
         }
         Ok(found)
     }
 
-    fn instances_in(
+    /// Where the structs of these names are within a type. Each type is looked into once, so that
+    /// one that is within itself comes to an end.
+    fn within(
         &self,
         ty: Die,
-        address: u64,
         names: &[&str],
-        found: &mut Vec<(String, u64)>,
+        known: &mut Within,
         depth: usize,
-    ) -> Result<()> {
+    ) -> Result<Rc<Vec<(String, u64)>>> {
+        if let Some(found) = known.get(&ty) {
+            return Ok(found.clone());
+        }
+        known.insert(ty, Rc::default());
         if depth > MAX_NESTING {
-            return Ok(());
+            return Ok(Rc::default());
         }
         let entry = self.entry(ty)?;
+        let mut found = Vec::new();
         match entry.tag() {
             dw::DW_TAG_typedef | dw::DW_TAG_const_type | dw::DW_TAG_volatile_type => {
                 if let Some(ty) = self.reference(ty, &entry, dw::DW_AT_type)? {
-                    self.instances_in(ty, address, names, found, depth + 1)?;
+                    found.extend_from_slice(&self.within(ty, names, known, depth + 1)?);
                 }
             }
             dw::DW_TAG_array_type => {
-                let Some(element) = self.reference(ty, &entry, dw::DW_AT_type)? else {
-                    return Ok(());
-                };
-                let mut first = Vec::new();
-                self.instances_in(element, 0, names, &mut first, depth + 1)?;
-                if first.is_empty() {
-                    return Ok(());
-                }
-                let (count, stride) = (self.count(ty)?, self.size_of(element)?.unwrap_or(0));
-                for i in 0..count.min(1 << 16) {
-                    if found.len() > MAX_INSTANCES {
-                        return Err(Error::new(
-                            "its DWARF is malformed: an array without an end",
-                        ));
+                if let Some(element) = self.reference(ty, &entry, dw::DW_AT_type)? {
+                    let first = self.within(element, names, known, depth + 1)?;
+                    let stride = self.size_of(element)?.unwrap_or(0);
+                    let count = match first.is_empty() {
+                        true => 0,
+                        false => self.length(ty)?.unwrap_or(0),
+                    };
+                    if count.saturating_mul(first.len() as u64) > MAX_INSTANCES as u64 {
+                        return Err(too_many());
                     }
-                    for (name, offset) in &first {
-                        let at = address
-                            .wrapping_add(i.wrapping_mul(stride))
-                            .wrapping_add(*offset);
-                        found.push((name.clone(), at));
+                    for i in 0..count {
+                        let at = i.wrapping_mul(stride);
+                        let moved = |(name, offset): &(String, u64)| {
+                            (name.clone(), at.wrapping_add(*offset))
+                        };
+                        found.extend(first.iter().map(moved));
                     }
                 }
             }
             dw::DW_TAG_structure_type | dw::DW_TAG_union_type | dw::DW_TAG_class_type => {
-                if let Some(name) = self.name(ty, &entry)? {
-                    if names.contains(&name.as_str()) {
-                        found.push((name, address));
-                        return Ok(());
-                    }
-                }
-                for (child, entry) in self.children(ty)? {
-                    if let Some((offset, ty)) = self.member(child, &entry)? {
-                        let at = address.wrapping_add(offset);
-                        self.instances_in(ty, at, names, found, depth + 1)?;
+                let name = self.name(ty, &entry)?.unwrap_or_default();
+                if names.contains(&name.as_str()) {
+                    found.push((name, 0));
+                } else {
+                    for (child, entry) in self.children(ty)? {
+                        let Some((offset, ty)) = self.member(child, &entry)? else {
+                            continue;
+                        };
+                        let inside = self.within(ty, names, known, depth + 1)?;
+                        found.extend(
+                            inside
+                                .iter()
+                                .map(|(name, at)| (name.clone(), offset.wrapping_add(*at))),
+                        );
                     }
                 }
             }
             _ => {}
         }
-        Ok(())
+        if found.len() > MAX_INSTANCES {
+            return Err(too_many());
+        }
+        let found = Rc::new(found);
+        known.insert(ty, found.clone());
+        Ok(found)
     }
 
     /// Offset and type of a member.
@@ -595,9 +599,9 @@ impl<'a> Debug<'a> {
             .map(|ty| (offset, ty)))
     }
 
-    /// The number of elements of an array.
-    fn count(&self, array: Die) -> Result<u64> {
-        let mut count = 1u64;
+    /// The number of elements of an array, if it is told.
+    fn length(&self, array: Die) -> Result<Option<u64>> {
+        let mut length = 1u64;
         for (_, entry) in self.children(array)? {
             if entry.tag() != dw::DW_TAG_subrange_type {
                 continue;
@@ -608,9 +612,10 @@ impl<'a> Debug<'a> {
                 (None, Some(last)) => last.saturating_add(1),
                 (None, None) => 0,
             };
-            count = count.saturating_mul(n);
+            length = length.saturating_mul(n);
         }
-        Ok(count)
+        // One of no elements may be one of any number.
+        Ok(Some(length).filter(|length| *length > 0))
     }
 
     fn size_of(&self, mut ty: Die) -> Result<Option<u64>> {
@@ -625,7 +630,9 @@ impl<'a> Debug<'a> {
                     let size = u64::from(self.unit(ty)?.encoding().address_size);
                     return Ok(Some(size.saturating_mul(times)));
                 }
-                dw::DW_TAG_array_type => times = times.saturating_mul(self.count(ty)?),
+                dw::DW_TAG_array_type => {
+                    times = times.saturating_mul(self.length(ty)?.unwrap_or(0))
+                }
                 _ => {}
             }
             match self.reference(ty, &entry, dw::DW_AT_type)? {
@@ -635,246 +642,4 @@ impl<'a> Debug<'a> {
         }
         Ok(None)
     }
-
-    /// Of a Rust type that has the layout of another: that other one. Such are transparent
-    /// wrappers (`Opaque<T>`, `UnsafeCell<T>`, `NonNull<T>`, `KBox<T>`), `MaybeUninit<T>`, and
-    /// `Option<T>` where `None` needs no room of its own.
-    fn wrapped(&self, die: Die, entry: &Entry<'a>) -> Result<Option<Die>> {
-        if self.bindings.contains(&die) {
-            return Ok(None);
-        }
-        let Some(size) = Self::size(entry).filter(|size| *size > 0) else {
-            return Ok(None);
-        };
-        let mut only = None;
-        let mut look = vec![die];
-        let mut steps = 0;
-        while let Some(at) = look.pop() {
-            steps += 1;
-            if steps > MAX_CHAIN {
-                return Ok(None);
-            }
-            for (child, entry) in self.children(at)? {
-                match entry.tag() {
-                    // An enum with data.
-                    dw::DW_TAG_variant_part | dw::DW_TAG_variant => look.push(child),
-                    dw::DW_TAG_member if !entry.has_attr(dw::DW_AT_artificial) => {
-                        let Some((offset, ty)) = self.member(child, &entry)? else {
-                            return Ok(None);
-                        };
-                        // The size of `None` is that of the whole; it has no members.
-                        if at != die && self.is_empty(ty)? || self.size_of(ty)? == Some(0) {
-                            continue;
-                        }
-                        if only.is_some() || offset != 0 || self.size_of(ty)? != Some(size) {
-                            return Ok(None);
-                        }
-                        only = Some(ty);
-                    }
-                    _ => {}
-                }
-            }
-        }
-        Ok(only)
-    }
-
-    fn is_empty(&self, ty: Die) -> Result<bool> {
-        for (child, entry) in self.children(ty)? {
-            if let Some((_, ty)) = self.member(child, &entry)? {
-                if self.size_of(ty)? != Some(0) {
-                    return Ok(false);
-                }
-            }
-        }
-        Ok(true)
-    }
-
-    fn ty(&self, die: Die, depth: usize) -> Result<Ty> {
-        if depth > 2 * POINTER * MAX_DEPTH {
-            return Ok(Ty::unknown("its type is nested too deeply"));
-        }
-        let mut at = die;
-        let mut typedefs: Vec<String> = Vec::new();
-        let mut constant = false;
-        for _ in 0..MAX_CHAIN {
-            let entry = self.entry(at)?;
-            match entry.tag() {
-                dw::DW_TAG_typedef => typedefs.extend(self.name(at, &entry)?),
-                dw::DW_TAG_const_type => constant |= typedefs.is_empty(),
-                dw::DW_TAG_volatile_type | dw::DW_TAG_restrict_type | dw::DW_TAG_atomic_type => {}
-                _ => {
-                    let mut ty = self.bare(at, &entry, &typedefs, depth)?;
-                    return Ok(qualified(&mut ty, &typedefs, constant));
-                }
-            }
-            match self.reference(at, &entry, dw::DW_AT_type)? {
-                Some(next) => at = next,
-                // A qualifier of nothing is one of void.
-                None => return Ok(qualified(&mut Ty::void("void"), &typedefs, constant)),
-            }
-        }
-        Err(Error::new("its DWARF is malformed: a type without an end"))
-    }
-
-    /// Whether a pointer to that type is one to const.
-    fn is_constant(&self, mut at: Die) -> Result<bool> {
-        for _ in 0..MAX_CHAIN {
-            let entry = self.entry(at)?;
-            match entry.tag() {
-                dw::DW_TAG_const_type => return Ok(true),
-                dw::DW_TAG_typedef | dw::DW_TAG_volatile_type | dw::DW_TAG_restrict_type => {}
-                _ => return Ok(false),
-            }
-            match self.reference(at, &entry, dw::DW_AT_type)? {
-                Some(next) => at = next,
-                None => return Ok(false),
-            }
-        }
-        Ok(false)
-    }
-
-    /// A type without typedefs and qualifiers.
-    fn bare(&self, die: Die, entry: &Entry<'a>, typedefs: &[String], depth: usize) -> Result<Ty> {
-        let rust = self.is_rust(die);
-        let own = self.name(die, entry)?;
-        let size = match Self::size(entry) {
-            Some(size) => Some(size),
-            None if entry.has_attr(dw::DW_AT_declaration) => None,
-            None => self.size_of(die)?,
-        };
-        let names = || own.iter().chain(typedefs).cloned().collect::<Vec<_>>();
-        let tagged = |keyword: &str| match &own {
-            Some(own) if rust => own.clone(),
-            Some(own) => format!("{keyword} {own}"),
-            None => format!("an anonymous {keyword}"),
-        };
-        Ok(match entry.tag() {
-            dw::DW_TAG_base_type => {
-                let show = own.unwrap_or_default();
-                let kind = match entry.attr_value(dw::DW_AT_encoding) {
-                    _ if size == Some(0) => Kind::Void,
-                    Some(AttributeValue::Encoding(encoding)) => match encoding {
-                        dw::DW_ATE_boolean => Kind::Bool,
-                        dw::DW_ATE_float => Kind::Float,
-                        dw::DW_ATE_signed | dw::DW_ATE_signed_char => Kind::Int {
-                            signed: true,
-                            char: show == "char",
-                        },
-                        dw::DW_ATE_unsigned | dw::DW_ATE_unsigned_char | dw::DW_ATE_UTF => {
-                            Kind::Int {
-                                signed: false,
-                                char: show == "char" && !rust,
-                            }
-                        }
-                        other => Kind::Unknown(format!("its encoding is {other}")),
-                    },
-                    _ => Kind::Unknown("its encoding is missing".into()),
-                };
-                Ty { show, size, kind }
-            }
-            dw::DW_TAG_unspecified_type => Ty::void(&own.unwrap_or_else(|| "void".into())),
-            dw::DW_TAG_pointer_type
-            | dw::DW_TAG_reference_type
-            | dw::DW_TAG_rvalue_reference_type => {
-                let target = self.reference(die, entry, dw::DW_AT_type)?;
-                let to = match target {
-                    None => Ty::void("void"),
-                    Some(_) if depth >= POINTER * MAX_DEPTH => Ty::void("..."),
-                    Some(target) => self.ty(target, depth + POINTER)?,
-                };
-                let own = own.filter(|_| rust);
-                let constant = match &own {
-                    Some(name) if name.starts_with("*const ") => Some(true),
-                    Some(name) if name.starts_with("*mut ") => Some(false),
-                    Some(_) => None,
-                    None => match target {
-                        Some(target) => Some(self.is_constant(target)?),
-                        None => Some(false),
-                    },
-                };
-                Ty {
-                    show: match own {
-                        Some(name) => name
-                            .replace("bindings::bindings_raw::", "bindings::")
-                            .replace("core::ffi::c_void", "c_void"),
-                        None => pointer_to(&to),
-                    },
-                    size,
-                    kind: Kind::Pointer {
-                        to: Box::new(to),
-                        constant,
-                    },
-                }
-            }
-            // Rust's `c_void`.
-            dw::DW_TAG_enumeration_type if rust && own.as_deref() == Some("c_void") => {
-                Ty::void("c_void")
-            }
-            dw::DW_TAG_enumeration_type => Ty {
-                show: tagged("enum"),
-                size,
-                kind: Kind::Enum { names: names() },
-            },
-            dw::DW_TAG_structure_type | dw::DW_TAG_class_type | dw::DW_TAG_union_type => {
-                let union = entry.tag() == dw::DW_TAG_union_type;
-                let inner = match rust {
-                    true => self.wrapped(die, entry)?,
-                    false => None,
-                };
-                let inner = match inner {
-                    Some(inner) => {
-                        let mut inner = self.ty(inner, depth + 1)?;
-                        // NonNull<T> is made of a `*const T`, which means nothing.
-                        if let Kind::Pointer { constant, .. } = &mut inner.kind {
-                            *constant = None;
-                        }
-                        Some(Box::new(inner))
-                    }
-                    None => None,
-                };
-                Ty {
-                    show: tagged(if union { "union" } else { "struct" }),
-                    size,
-                    kind: Kind::Aggregate {
-                        names: names(),
-                        inner,
-                    },
-                }
-            }
-            dw::DW_TAG_array_type => {
-                let of = match self.reference(die, entry, dw::DW_AT_type)? {
-                    Some(of) => self.ty(of, depth + 1)?,
-                    None => Ty::unknown("an array of nothing"),
-                };
-                Ty {
-                    show: format!("{}[]", of.show),
-                    size,
-                    kind: Kind::Array { of: Box::new(of) },
-                }
-            }
-            dw::DW_TAG_subroutine_type => {
-                let ret = self.reference(die, entry, dw::DW_AT_type)?;
-                Ty {
-                    show: "function".into(),
-                    size: None,
-                    kind: if depth > POINTER * MAX_DEPTH {
-                        Kind::Void
-                    } else {
-                        Kind::Function(Box::new(self.proto_of(die, ret, depth + 1)?))
-                    },
-                }
-            }
-            other => Ty::unknown(format!("DWARF has a {other} in its place")),
-        })
-    }
-}
-
-fn qualified(ty: &mut Ty, typedefs: &[String], constant: bool) -> Ty {
-    if let Some(typedef) = typedefs.first() {
-        ty.show.clone_from(typedef);
-    }
-    if constant {
-        ty.show = format!("const {}", ty.show);
-    }
-    ty.clone()
 }

@@ -48,7 +48,7 @@ pub struct Image<'a> {
 }
 
 /// Sections that hold something else than DWARF, and are kept by name as well.
-const KEPT: &[&str] = &[".BTF", ".BTF.base", ".init.klp_objects"];
+const KEPT: &[&str] = &[".BTF", ".BTF.base", ".init.klp_objects", ".modinfo"];
 
 impl<'a> Image<'a> {
     /// Read an ELF file. Relocations are applied if it is not linked.
@@ -237,6 +237,31 @@ impl<'a> Image<'a> {
             }
         }
         None
+    }
+
+    /// The kernel that a module was built for, or that a vmlinux is, with what has to agree of its
+    /// configuration.
+    pub fn vermagic(&self) -> Option<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
+        if let Some(info) = self.section(".modinfo") {
+            let mut entries = info.split(|byte| *byte == 0);
+            return entries
+                .find_map(|entry| entry.strip_prefix(b"vermagic="))
+                .map(text);
+        }
+        self.symbols
+            .iter()
+            .find(|symbol| symbol.name == "vermagic" && !symbol.undefined)
+            .and_then(|symbol| self.string(symbol.address))
+            .map(|magic| magic.trim().to_string())
+    }
+
+    /// The address of the first symbol of that name that is defined here.
+    pub fn address_of(&self, name: &str) -> Option<u64> {
+        self.symbols
+            .iter()
+            .find(|symbol| symbol.name == name && !symbol.undefined)
+            .map(|symbol| symbol.address)
     }
 
     /// The name of the undefined symbol that a pointer points to.

@@ -3,40 +3,43 @@
 //! The kernel that a patch is for: what its files tell of a function.
 
 use crate::{
-    btf,
+    btf::Btf,
     dwarf::{self, Debug},
     elf::Image,
     error::{Error, Result},
-    types::Proto,
+    types::Typed,
 };
-use btf_rs::Btf;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 /// The magic number of BTF, as it begins a file of either endianness.
 const BTF_MAGIC: [[u8; 2]; 2] = [[0x9f, 0xeb], [0xeb, 0x9f]];
 
-/// A file's BTF. A module's refers to that of the kernel.
-enum Types {
-    None,
-    Btf(Btf),
-    /// Why it cannot be used.
-    Unusable(String),
-}
-
-/// A file of the kernel.
+/// A file of the kernel, up to its debug information.
 pub struct Source<'a> {
     image: Option<&'a Image<'a>>,
     debug: Option<&'a Debug<'a>>,
-    btf: Types,
+    btf: Option<&'a Btf>,
+    /// Why its BTF cannot be used.
+    unusable: Option<String>,
+    /// What DWARF has of the functions that are asked for.
     found: Vec<dwarf::Function>,
 }
 
 /// What is known of an original.
-pub enum Original {
-    /// Its type, or several if there are several functions which it may be.
-    Protos(Vec<Proto>),
+pub enum Original<'a> {
+    Known {
+        /// Its type, or several if there are several functions which it may be.
+        types: Vec<Typed<'a>>,
+        note: Option<String>,
+    },
     /// Why it could not be found out.
     Unknown(String),
+}
+
+/// A symbol of the name that is asked for.
+struct Candidate<'s, 'a> {
+    source: &'s Source<'a>,
+    address: u64,
 }
 
 /// Whether a file is raw BTF, as in /sys/kernel/btf.
@@ -54,70 +57,69 @@ fn changed_suffix(name: &str) -> Option<usize> {
     CHANGED.iter().filter_map(|suffix| name.find(suffix)).min()
 }
 
+/// The BTF of a file that has no DWARF; that of a module refers to that of the kernel. `Err` says
+/// why it cannot be used.
+pub fn btf_of(
+    image: &Image<'_>,
+    module: bool,
+    base: Option<&Btf>,
+) -> Result<std::result::Result<Btf, String>> {
+    let Some(bytes) = image.section(".BTF") else {
+        return Err(Error::new(
+            "it has no DWARF and no BTF; give one that was built with CONFIG_DEBUG_INFO",
+        ));
+    };
+    if image.section(".BTF.base").is_some() {
+        return Ok(Err("its BTF has a .BTF.base, which is not read".into()));
+    }
+    if module && base.is_none() {
+        return Ok(Err(
+            "its BTF needs that of the kernel: give VMLINUX=<vmlinux or /sys/kernel/btf/vmlinux>"
+                .into(),
+        ));
+    }
+    Btf::parse(bytes, base).map(Ok)
+}
+
 impl<'a> Source<'a> {
-    /// A file with raw BTF; `base` is the kernel's if the file is a module's.
-    pub fn from_btf(bytes: &[u8], base: Option<&Btf>) -> Result<Self> {
-        let btf = match base {
-            Some(base) => Btf::from_split_bytes(bytes, base)?,
-            None => Btf::from_bytes(bytes)?,
+    /// A file that has BTF only, or none that can be used.
+    pub fn from_btf(
+        image: Option<&'a Image<'a>>,
+        btf: std::result::Result<&'a Btf, String>,
+    ) -> Self {
+        let (btf, unusable) = match btf {
+            Ok(btf) => (Some(btf), None),
+            Err(why) => (None, Some(why)),
         };
-        Ok(Source {
-            image: None,
+        Source {
+            image,
             debug: None,
-            btf: Types::Btf(btf),
+            btf,
+            unusable,
             found: Vec::new(),
-        })
+        }
     }
 
-    /// An ELF file. Its DWARF is read for functions of the names; its BTF if it has no DWARF.
-    pub fn from_elf(
+    /// A file with DWARF, which is read for functions of the names.
+    pub fn from_dwarf(
         image: &'a Image<'a>,
-        debug: Option<&'a Debug<'a>>,
-        base: Option<&Btf>,
-        split: bool,
+        debug: &'a Debug<'a>,
         names: &HashSet<&str>,
     ) -> Result<Self> {
-        let mut source = Source {
+        // By their addresses, too: a symbol may be an alias of a function of another name.
+        let addresses = image
+            .symbols
+            .iter()
+            .filter(|symbol| !symbol.undefined && names.contains(symbol.name.as_str()))
+            .map(|symbol| symbol.address)
+            .collect();
+        Ok(Source {
             image: Some(image),
-            debug,
-            btf: Types::None,
-            found: Vec::new(),
-        };
-        if let Some(debug) = debug {
-            // By their addresses, too: a symbol may be an alias of a function of another name.
-            let addresses = image
-                .symbols
-                .iter()
-                .filter(|symbol| !symbol.undefined && names.contains(symbol.name.as_str()))
-                .map(|symbol| symbol.address)
-                .collect();
-            source.found = debug.functions(|name| names.contains(name), &addresses)?;
-        } else if let Some(bytes) = image.section(".BTF") {
-            source.btf = if image.section(".BTF.base").is_some() {
-                Types::Unusable("its BTF has a .BTF.base, which is not read".into())
-            } else if !split {
-                Types::Btf(Btf::from_bytes(bytes)?)
-            } else if let Some(base) = base {
-                Types::Btf(Btf::from_split_bytes(bytes, base)?)
-            } else {
-                Types::Unusable(
-                    "its BTF needs that of the kernel: give VMLINUX=<vmlinux or /sys/kernel/btf/vmlinux>".into(),
-                )
-            };
-        } else {
-            return Err(Error::new(
-                "it has no DWARF and no BTF; give one that was built with CONFIG_DEBUG_INFO",
-            ));
-        }
-        Ok(source)
-    }
-
-    /// The BTF, as a base for that of modules.
-    pub fn btf(&self) -> Option<&Btf> {
-        match &self.btf {
-            Types::Btf(btf) => Some(btf),
-            _ => None,
-        }
+            debug: Some(debug),
+            btf: None,
+            unusable: None,
+            found: debug.functions(|name| names.contains(name), &addresses)?,
+        })
     }
 
     /// Whether the file exports a symbol to modules.
@@ -135,129 +137,191 @@ impl<'a> Source<'a> {
         self.image.is_some_and(|image| !image.relocatable)
     }
 
-    /// All that the file has under a name; `None` if that is nothing.
-    fn original(&self, name: &str, sympos: u64, alone: bool) -> Result<Option<Original>> {
-        let (Some(image), Some(debug)) = (self.image, self.debug) else {
-            return self.original_of_btf(name);
+    /// The symbols of that name, in the order in which livepatch counts them: that of kallsyms,
+    /// which is by address, and for a module that of its symbol table. Data counts, too.
+    fn candidates(&self, name: &str) -> Vec<Candidate<'_, 'a>> {
+        let Some(image) = self.image.filter(|_| self.debug.is_some()) else {
+            return Vec::new();
         };
-        // Two functions may share an address: an alias is one function.
-        let mut at: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
-        for symbol in image.symbols.iter().filter(|symbol| !symbol.undefined) {
-            let own = symbol.name == name;
-            let derived = symbol
-                .name
-                .strip_prefix(name)
-                .is_some_and(|rest| rest.starts_with('.'));
-            if own || derived {
-                at.entry(symbol.address).or_default().push(&symbol.name);
-            }
-        }
-        let mut exact: Vec<u64> = at
+        let mut addresses: Vec<u64> = image
+            .symbols
             .iter()
-            .filter(|(_, names)| names.contains(&name))
-            .map(|(address, _)| *address)
+            .filter(|symbol| !symbol.undefined && symbol.name == name)
+            .map(|symbol| symbol.address)
             .collect();
-        let changed = at
-            .values()
-            .flatten()
-            .find(|symbol| changed_suffix(symbol).is_some());
-        let inlined = self
-            .found
-            .iter()
-            .any(|f| f.name == name && f.address.is_none());
-
-        if exact.is_empty() && !image.symbols.is_empty() {
-            return Ok(match changed {
-                Some(changed) => Some(Original::Unknown(format!(
-                    "the compiler has made {changed} of it, whose arguments may be others"
-                ))),
-                None if inlined => Some(Original::Unknown(
-                    "the kernel has it inlined everywhere; there is nothing to replace".into(),
-                )),
-                None => None,
-            });
+        if self.linked() {
+            addresses.sort_unstable();
         }
-        if self.linked() || alone {
-            if sympos > 0 {
-                match usize::try_from(sympos - 1).ok().and_then(|n| exact.get(n)) {
-                    Some(address) => exact = vec![*address],
-                    None => {
-                        return Ok(Some(Original::Unknown(format!(
-                            "its old_sympos is {sympos} and there are only {} of that name",
-                            exact.len()
-                        ))))
-                    }
-                }
-            } else if exact.len() > 1 {
-                return Ok(Some(Original::Unknown(format!(
-                    "there are {} of that name; its old_sympos must say which",
-                    exact.len()
-                ))));
-            }
-        }
-
-        // Where functions have the name, aliases of others do not count.
-        let here = |function: &&dwarf::Function| match function.address {
-            Some(address) => exact.contains(&address) || image.symbols.is_empty(),
-            None => false,
-        };
-        let mut matching: Vec<_> = self.found.iter().filter(here).collect();
-        if matching.iter().any(|function| function.name == name) {
-            matching.retain(|function| function.name == name);
-        }
-        if matching.is_empty() {
-            return Ok(Some(Original::Unknown(
-                "the kernel's debug information does not tell its type".into(),
-            )));
-        }
-        if matching.iter().any(|function| function.changed) {
-            return Ok(Some(Original::Unknown(
-                "the compiler has changed its arguments, and does not tell how".into(),
-            )));
-        }
-        let protos = matching.iter().map(|function| debug.proto(function.die));
-        Ok(Some(Original::Protos(protos.collect::<Result<_>>()?)))
+        addresses
+            .into_iter()
+            .map(|address| Candidate {
+                source: self,
+                address,
+            })
+            .collect()
     }
 
-    fn original_of_btf(&self, name: &str) -> Result<Option<Original>> {
-        match &self.btf {
-            Types::None => Ok(None),
-            Types::Unusable(why) => Ok(Some(Original::Unknown(why.clone()))),
-            Types::Btf(btf) => {
-                let protos = btf::functions(btf, name)?;
-                Ok((!protos.is_empty()).then_some(Original::Protos(protos)))
+    /// Why the file has no symbol of that name, where it tells.
+    fn absence(&self, name: &str) -> Option<String> {
+        if let Some(why) = &self.unusable {
+            return Some(why.clone());
+        }
+        let image = self.image.filter(|_| self.debug.is_some())?;
+        let derived = |symbol: &str| {
+            let rest = symbol.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with('.')) && changed_suffix(symbol).is_some()
+        };
+        let changed = image
+            .symbols
+            .iter()
+            .find(|symbol| !symbol.undefined && derived(&symbol.name));
+        if let Some(changed) = changed {
+            return Some(format!(
+                "the compiler has made {} of it, whose arguments may be others",
+                changed.name
+            ));
+        }
+        self.found
+            .iter()
+            .any(|f| f.name == name && f.address.is_none())
+            .then(|| "the kernel has it inlined everywhere; there is nothing to replace".into())
+    }
+
+    /// The types of functions that are found by their names alone, as in BTF.
+    fn named(&self, name: &str) -> Result<Vec<Typed<'a>>> {
+        if let Some(btf) = self.btf {
+            let protos = btf.functions(name)?.into_iter();
+            return Ok(protos.map(|proto| Typed { types: btf, proto }).collect());
+        }
+        match (self.image, self.debug) {
+            // DWARF without symbols.
+            (Some(image), Some(debug)) if image.symbols.is_empty() => {
+                let own = self.found.iter().filter(|function| function.name == name);
+                let protos = own.map(|function| debug.proto(function.die));
+                let typed = |proto: Result<_>| {
+                    proto.map(|proto| Typed {
+                        types: debug,
+                        proto,
+                    })
+                };
+                protos.map(typed).collect()
             }
+            _ => Ok(Vec::new()),
         }
     }
 }
 
-/// What the files of an object tell of one of its functions.
-pub fn original(sources: &[Source<'_>], name: &str, sympos: u64) -> Result<Original> {
+impl<'a> Candidate<'_, 'a> {
+    /// The types that DWARF has for the function at the symbol, or why they are not known.
+    fn types(&self, name: &str) -> Result<std::result::Result<Vec<Typed<'a>>, String>> {
+        let Some(debug) = self.source.debug else {
+            return Ok(Ok(Vec::new()));
+        };
+        let here = |function: &&dwarf::Function| function.address == Some(self.address);
+        let mut matching: Vec<_> = self.source.found.iter().filter(here).collect();
+        // Where a function has the name, others of which it is an alias do not count.
+        if matching.iter().any(|function| function.name == name) {
+            matching.retain(|function| function.name == name);
+        }
+        if matching.is_empty() {
+            return Ok(Err(
+                "the kernel's debug information does not tell its type".into()
+            ));
+        }
+        if matching.iter().any(|function| function.changed) {
+            return Ok(Err(
+                "the compiler has changed its arguments, and does not tell how".into(),
+            ));
+        }
+        let protos = matching.iter().map(|function| debug.proto(function.die));
+        let typed = |proto: Result<_>| {
+            proto.map(|proto| Typed {
+                types: debug,
+                proto,
+            })
+        };
+        protos.map(typed).collect::<Result<_>>().map(Ok)
+    }
+}
+
+/// What the files of an object tell of one of its functions. `module`: they are those of a module.
+pub fn original<'a>(
+    sources: &[Source<'a>],
+    name: &str,
+    sympos: u64,
+    module: bool,
+) -> Result<Original<'a>> {
     if changed_suffix(name).is_some() {
         return Ok(Original::Unknown(
             "the compiler has made it of another function, and does not tell its arguments".into(),
         ));
     }
-    let mut protos: Vec<Proto> = Vec::new();
-    let mut unknown = None;
+    let mut candidates = Vec::new();
+    let mut types = Vec::new();
     for source in sources {
-        match source.original(name, sympos, sources.len() == 1)? {
-            None => {}
-            Some(Original::Protos(found)) => protos.extend(found),
-            Some(Original::Unknown(why)) => unknown = unknown.or(Some(why)),
+        candidates.extend(source.candidates(name));
+        types.extend(source.named(name)?);
+    }
+    let whole = sources.len() == 1 && (module || sources.iter().all(Source::linked));
+    let note = match choose(&mut candidates, sympos, whole) {
+        Ok(note) => note,
+        Err(why) => return Ok(Original::Unknown(why)),
+    };
+    for candidate in &candidates {
+        match candidate.types(name)? {
+            Ok(found) => types.extend(found),
+            Err(why) => return Ok(Original::Unknown(why)),
         }
     }
-    protos.dedup();
-    Ok(match (protos.is_empty(), unknown) {
-        (false, _) => Original::Protos(protos),
-        (true, Some(why)) => Original::Unknown(why),
-        (true, None) if sources.iter().all(|source| source.debug.is_none()) => Original::Unknown(
+    if !types.is_empty() {
+        return Ok(Original::Known { types, note });
+    }
+    let absence = sources.iter().find_map(|source| source.absence(name));
+    Ok(Original::Unknown(match absence {
+        Some(why) => why,
+        None if sources.iter().all(|source| source.debug.is_none()) => {
             "it is not in the kernel's BTF, which leaves out aliases and what the compiler has \
              changed; give a vmlinux with DWARF"
-                .into(),
-        ),
-        (true, None) => Original::Unknown("the kernel has no function of that name".into()),
-    })
+                .into()
+        }
+        None => "the kernel has no function of that name".into(),
+    }))
+}
+
+/// Leaves the candidate that `sympos` stands for. `whole`: these are all, in their order.
+/// Otherwise all are left, with a note that says so.
+fn choose(
+    candidates: &mut Vec<Candidate<'_, '_>>,
+    sympos: u64,
+    whole: bool,
+) -> std::result::Result<Option<String>, String> {
+    let count = candidates.len();
+    if count == 0 {
+        return Ok(None);
+    }
+    if sympos == 0 {
+        // Of object files, one may have a weak function that the other overrides.
+        return match count {
+            2.. if whole => Err(format!(
+                "there are {count} of that name; its old_sympos must say which"
+            )),
+            _ => Ok(None),
+        };
+    }
+    let Some(index) = usize::try_from(sympos - 1).ok().filter(|n| *n < count) else {
+        return Err(format!(
+            "its old_sympos is {sympos} and there are only {count} of that name"
+        ));
+    };
+    if whole {
+        candidates.swap(0, index);
+        candidates.truncate(1);
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "object files do not tell which of that name is number {sympos}; all {count} that are \
+         given were compared"
+    )))
 }
 
 #[cfg(test)]

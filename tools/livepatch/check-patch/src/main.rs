@@ -7,8 +7,8 @@
 //! klp-check-patch --list MODULE
 //! ```
 //!
-//! The exit status is 0 if all agree, 1 if something differs, and 2 if something could not be
-//! checked.
+//! The exit status is 0 if all agree, 1 if something differs or the patch was built for another
+//! kernel, and 2 if nothing differs but something could not be checked.
 
 #![cfg_attr(
     not(test),
@@ -21,24 +21,29 @@
 )]
 
 mod btf;
+mod compare;
 mod dwarf;
 mod elf;
 mod error;
 mod kernel;
 mod patch;
+mod replacement;
 mod types;
 
+use btf::Btf;
+use compare::{compare, Caller, Findings};
 use dwarf::Debug;
 use elf::Image;
 use error::{Error, Result};
 use kernel::{Original, Source};
 use patch::Func;
+use replacement::{Declared, Known, Symbol};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     env, fs,
     process::ExitCode,
 };
-use types::{compare, Findings, Proto};
+use types::Typed;
 
 const USAGE: &str = "usage: klp-check-patch MODULE VMLINUX... [--target MODULE.ko]...\n       \
                      klp-check-patch --list MODULE";
@@ -104,85 +109,26 @@ fn module_name(path: &str) -> String {
 /// The module to check, with what was found out about it.
 struct Patch<'a> {
     image: &'a Image<'a>,
-    debug: &'a Debug<'a>,
     funcs: Vec<Func>,
-    /// What DWARF has at the addresses of the replacements.
-    replacements: HashMap<u64, Vec<dwarf::Function>>,
-    /// Statics of Rust that hold a typed pointer to a replacement: name and type.
-    declared: HashMap<u64, Vec<(String, Proto)>>,
+    declared: Declared<'a>,
+    symbols: Vec<Symbol>,
 }
 
 impl<'a> Patch<'a> {
     fn read(image: &'a Image<'a>, debug: &'a Debug<'a>) -> Result<Self> {
         let funcs = patch::functions(image, debug)?;
-        let addresses: HashSet<u64> = funcs.iter().map(|func| func.new_func).collect();
-        let mut replacements: HashMap<u64, Vec<dwarf::Function>> = HashMap::new();
-        for function in debug.functions(|_| false, &addresses)? {
-            if let Some(address) = function.address {
-                replacements.entry(address).or_default().push(function);
-            }
-        }
-        let mut declared: HashMap<u64, Vec<(String, Proto)>> = HashMap::new();
-        for variable in debug.variables()? {
-            let Some(value) = image.read(variable.address, 8) else {
-                continue;
-            };
-            if addresses.contains(&value) {
-                if let Some(proto) = debug.function_pointer(variable.die)? {
-                    if proto.rust {
-                        declared
-                            .entry(value)
-                            .or_default()
-                            .push((variable.name, proto));
-                    }
-                }
-            }
-        }
+        let declared = Declared::read(image, debug, &funcs)?;
         Ok(Patch {
             image,
-            debug,
             funcs,
-            replacements,
+            symbols: declared.symbols(),
             declared,
         })
     }
-
-    /// The type of a replacement, or why it is not known.
-    fn proto(&self, func: &Func) -> Result<std::result::Result<Proto, String>> {
-        // A typed pointer tells it even where the compiler has merged equal functions.
-        if let Some(declared) = self.declared.get(&func.new_func) {
-            let named = declared
-                .iter()
-                .find(|(name, _)| name.contains(func.name.as_str()));
-            if let Some((_, proto)) = named.or(declared.first().filter(|_| declared.len() == 1)) {
-                return Ok(Ok(proto.clone()));
-            }
-        }
-        if let Some(name) = self.image.undefined_at(func.new_func) {
-            return Ok(Err(format!("its replacement {name} is not in this module")));
-        }
-        let Some(functions) = self.replacements.get(&func.new_func) else {
-            return Ok(Err(
-                "the module has no debug information of the replacement; build it with -g".into(),
-            ));
-        };
-        let function = functions
-            .iter()
-            .find(|function| function.name == func.name)
-            .or(functions.first());
-        let Some(function) = function else {
-            return Ok(Err(
-                "the module has no debug information of the replacement".into(),
-            ));
-        };
-        if function.changed {
-            return Ok(Err(
-                "the compiler has changed the arguments of the replacement".into(),
-            ));
-        }
-        Ok(Ok(self.debug.proto(function.die)?))
-    }
 }
+
+/// The files of the kernel and of modules, by the object that they are of.
+type Sources<'a> = BTreeMap<Option<String>, Vec<Source<'a>>>;
 
 /// How the functions came out.
 #[derive(Default)]
@@ -193,18 +139,20 @@ struct Tally {
 }
 
 /// Compare with each function that the original may be; they have to come out the same.
-fn findings(here: &Proto, originals: &[Proto]) -> std::result::Result<Findings, String> {
-    let mut all = originals.iter().map(|there| compare(here, there));
-    let first = all.next().unwrap_or_default();
-    if all.all(|findings| findings == first) {
-        Ok(first)
-    } else {
-        Err(format!(
-            "there are {} of that name, of different types; its old_sympos must say which, and the \
-             files of the kernel must be one vmlinux",
-            originals.len()
-        ))
+fn findings(here: &Typed<'_>, originals: &[Typed<'_>], caller: Caller) -> Result<Known<Findings>> {
+    let mut first: Option<Findings> = None;
+    for there in originals {
+        let found = compare(here, there, caller)?;
+        if first.as_ref().is_some_and(|first| *first != found) {
+            return Ok(Err(format!(
+                "there are {} of that name, of different types; its old_sympos must say which, and \
+                 the files of the kernel must be one vmlinux",
+                originals.len()
+            )));
+        }
+        first = Some(found);
     }
+    Ok(first.ok_or_else(|| "the kernel's debug information does not tell its type".into()))
 }
 
 /// What came of a function.
@@ -214,35 +162,32 @@ enum Verdict {
     Unchecked(String),
 }
 
-/// Compare the types of a function. Notes are added to `notes`.
+/// The files of an object, or what to do if there are none.
+fn files_of<'s, 'a>(sources: &'s Sources<'a>, object: &Option<String>) -> Known<&'s [Source<'a>]> {
+    match (sources.get(object), object) {
+        (Some(sources), _) => Ok(sources),
+        (None, Some(object)) => Err(format!(
+            "no file of this module is given: TARGETS=<{object}.ko>"
+        )),
+        (None, None) => Err("no file of the kernel is given: VMLINUX=<vmlinux>".into()),
+    }
+}
+
+/// Compare a type of the patch with those of the function of that name. Notes are added to `notes`.
 fn check_types(
-    patch: &Patch<'_>,
-    func: &Func,
-    sources: &[Source<'_>],
+    here: &Typed<'_>,
+    caller: Caller,
+    original: Original<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Verdict> {
-    if func.loose {
-        return Ok(Verdict::Unchecked(
-            "no static klp_object has it, so that its object is not known".into(),
-        ));
-    }
-    if sources.is_empty() {
-        return Ok(Verdict::Unchecked(match &func.object {
-            Some(object) => format!("no file of this module is given: TARGETS=<{object}.ko>"),
-            None => "no file of the kernel is given: VMLINUX=<vmlinux>".into(),
-        }));
-    }
-    let here = match patch.proto(func)? {
-        Ok(here) => here,
-        Err(why) => return Ok(Verdict::Unchecked(why)),
-    };
-    let originals = match kernel::original(sources, &func.name, func.sympos)? {
-        Original::Protos(protos) => protos,
+    let (originals, note) = match original {
+        Original::Known { types, note } => (types, note),
         Original::Unknown(why) => return Ok(Verdict::Unchecked(why)),
     };
-    Ok(match findings(&here, &originals) {
+    Ok(match findings(here, &originals, caller)? {
         Err(why) => Verdict::Unchecked(why),
         Ok(found) => {
+            notes.extend(note);
             notes.extend(found.notes);
             if !found.differences.is_empty() {
                 Verdict::Differ(found.differences)
@@ -253,6 +198,53 @@ fn check_types(
             }
         }
     })
+}
+
+/// Compare a replacement with what it replaces.
+fn check_replacement(
+    patch: &Patch<'_>,
+    func: &Func,
+    sources: &Sources<'_>,
+    notes: &mut Vec<String>,
+) -> Result<Verdict> {
+    if func.loose {
+        return Ok(Verdict::Unchecked(
+            "no static klp_object has it, so that its object is not known".into(),
+        ));
+    }
+    let sources = match files_of(sources, &func.object) {
+        Ok(sources) => sources,
+        Err(why) => return Ok(Verdict::Unchecked(why)),
+    };
+    let here = match patch.declared.replacement(func)? {
+        Ok(here) => here,
+        Err(why) => return Ok(Verdict::Unchecked(why)),
+    };
+    notes.extend(here.note);
+    let module = func.object.is_some();
+    let original = kernel::original(sources, &func.name, func.sympos, module)?;
+    check_types(&here.typed, Caller::Kernel, original, notes)
+}
+
+/// Compare what the patch takes a function of the kernel for with what it is.
+fn check_symbol(
+    patch: &Patch<'_>,
+    symbol: &Symbol,
+    sources: &Sources<'_>,
+    tally: &mut Tally,
+) -> Result<()> {
+    let mut notes = Vec::new();
+    let here = patch.declared.symbol(symbol)?;
+    let verdict = match (files_of(sources, &symbol.object), here) {
+        (Err(why), _) | (_, Err(why)) => Verdict::Unchecked(why),
+        (Ok(sources), Ok(here)) => {
+            let module = symbol.object.is_some();
+            let original = kernel::original(sources, &symbol.name, symbol.sympos, module)?;
+            check_types(&here, Caller::Patch, original, &mut notes)?
+        }
+    };
+    report(&symbol.label(), verdict, &[], &notes, tally);
+    Ok(())
 }
 
 /// Find undefined symbols of the patch that lead to what it replaces: a call of one comes back to
@@ -296,12 +288,13 @@ fn check_calls(
 fn check_func(
     patch: &Patch<'_>,
     func: &Func,
-    sources: &[Source<'_>],
+    sources: &Sources<'_>,
     tally: &mut Tally,
 ) -> Result<()> {
     let (mut notes, mut warnings) = (Vec::new(), Vec::new());
-    let mut verdict = check_types(patch, func, sources, &mut notes)?;
-    if check_calls(patch, func, sources, &mut warnings) {
+    let mut verdict = check_replacement(patch, func, sources, &mut notes)?;
+    let files = files_of(sources, &func.object).unwrap_or_default();
+    if check_calls(patch, func, files, &mut warnings) {
         let calls = "the patch calls what it replaces, which comes back to the replacement \
                      without end"
             .to_string();
@@ -313,7 +306,12 @@ fn check_func(
             _ => Verdict::Differ(vec![calls]),
         };
     }
-    let label = func.label();
+    report(&func.label(), verdict, &warnings, &notes, tally);
+    Ok(())
+}
+
+/// Print what came of a function.
+fn report(label: &str, verdict: Verdict, warnings: &[String], notes: &[String], tally: &mut Tally) {
     match verdict {
         Verdict::Agree => {
             tally.agree += 1;
@@ -334,15 +332,99 @@ fn check_func(
     for note in notes {
         println!("note {label}: {note}");
     }
-    Ok(())
 }
 
-/// A file of the kernel, up to its DWARF.
+/// A file of the kernel or of a module.
 struct Loaded<'a> {
     path: &'a str,
-    bytes: &'a [u8],
+    /// The module that it is of.
+    object: Option<String>,
     image: Option<&'a Image<'a>>,
     debug: Option<&'a Debug<'a>>,
+    btf: Option<&'a Known<Btf>>,
+}
+
+impl Loaded<'_> {
+    /// Says if a patch was built for another kernel than this file.
+    fn warn_of_vermagic(&self, patch: &str, wanted: &str) -> bool {
+        match self.image.and_then(Image::vermagic) {
+            Some(found) if found != wanted => {
+                println!(
+                    "warning {patch}: its vermagic is \"{wanted}\", and that of {} is \"{found}\": it \
+                     was built for another kernel",
+                    self.path
+                );
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The BTF of each file that has no DWARF. That of a module builds on the kernel's, of which there
+/// are `kernel` files.
+fn read_btf(
+    files: &[File],
+    images: &[Option<Image<'_>>],
+    kernel: usize,
+) -> Result<Vec<Option<Known<Btf>>>> {
+    let mut found: Vec<Option<Known<Btf>>> = Vec::new();
+    for (index, (file, image)) in files.iter().zip(images).enumerate() {
+        let module = index >= kernel;
+        let mut of_kernel = found.iter().take(kernel).flatten();
+        let base = of_kernel
+            .find_map(|btf| btf.as_ref().ok())
+            .filter(|_| module);
+        let btf = match image {
+            Some(image) if image.section(".debug_info").is_some() => None,
+            Some(image) => Some(about(&file.path, kernel::btf_of(image, module, base))?),
+            None => Some(Ok(about(&file.path, Btf::parse(&file.bytes, base))?)),
+        };
+        found.push(btf);
+    }
+    Ok(found)
+}
+
+/// Check all that the patch declares against the files; returns the exit status.
+fn check(patch: &Patch<'_>, path: &str, files: &[Loaded<'_>]) -> Result<u8> {
+    let funcs = patch.funcs.iter().map(|func| func.name.as_str());
+    let symbols = patch.symbols.iter().map(|symbol| symbol.name.as_str());
+    let names: HashSet<&str> = funcs.chain(symbols).collect();
+    let mut sources = Sources::new();
+    for file in files {
+        let source = match (file.btf, file.image, file.debug) {
+            (Some(btf), image, _) => Source::from_btf(image, btf.as_ref().map_err(String::clone)),
+            (None, Some(image), Some(debug)) => {
+                about(file.path, Source::from_dwarf(image, debug, &names))?
+            }
+            _ => continue,
+        };
+        sources.entry(file.object.clone()).or_default().push(source);
+    }
+
+    let mut other_kernel = false;
+    if let Some(vermagic) = patch.image.vermagic() {
+        for file in files {
+            other_kernel |= file.warn_of_vermagic(path, &vermagic);
+        }
+    }
+    let mut tally = Tally::default();
+    for func in &patch.funcs {
+        check_func(patch, func, &sources, &mut tally)?;
+    }
+    for symbol in &patch.symbols {
+        check_symbol(patch, symbol, &sources, &mut tally)?;
+    }
+    println!(
+        "{path}: {} agree, {} differ, {} not checked",
+        tally.agree, tally.differ, tally.unchecked
+    );
+    Ok(match (tally.differ, tally.unchecked) {
+        _ if other_kernel => 1,
+        (0, 0) => 0,
+        (0, _) => 2,
+        _ => 1,
+    })
 }
 
 fn run() -> Result<u8> {
@@ -367,10 +449,13 @@ fn run() -> Result<u8> {
         for func in &patch.funcs {
             println!("{}", func.label());
         }
+        for symbol in &patch.symbols {
+            println!("{}", symbol.label());
+        }
         return Ok(0);
     }
 
-    // Read the kernel's files; the borrows make this three steps.
+    // Read the other files; the borrows make this several steps.
     let paths = options.kernel.iter().chain(&options.targets);
     let files = paths.map(|path| read(path)).collect::<Result<Vec<_>>>()?;
     let mut images = Vec::new();
@@ -380,6 +465,7 @@ fn run() -> Result<u8> {
             false => Some(about(&file.path, Image::parse(&file.bytes))?),
         });
     }
+    let btfs = read_btf(&files, &images, options.kernel.len())?;
     let mut debugs = Vec::new();
     for (file, image) in files.iter().zip(&images) {
         debugs.push(match image {
@@ -387,58 +473,18 @@ fn run() -> Result<u8> {
             None => None,
         });
     }
-    let mut loaded = files
-        .iter()
-        .zip(&images)
-        .zip(&debugs)
-        .map(|((file, image), debug)| Loaded {
+    let parts = files.iter().zip(&images).zip(&debugs).zip(&btfs);
+    let loaded: Vec<_> = parts
+        .enumerate()
+        .map(|(index, (((file, image), debug), btf))| Loaded {
             path: &file.path,
-            bytes: &file.bytes,
+            object: (index >= options.kernel.len()).then(|| module_name(&file.path)),
             image: image.as_ref(),
             debug: debug.as_ref(),
-        });
-
-    let names: HashSet<&str> = patch.funcs.iter().map(|func| func.name.as_str()).collect();
-    let mut sources: BTreeMap<Option<String>, Vec<Source<'_>>> = BTreeMap::new();
-    for file in loaded.by_ref().take(options.kernel.len()) {
-        let source = match file.image {
-            Some(image) => Source::from_elf(image, file.debug, None, false, &names),
-            None => Source::from_btf(file.bytes, None),
-        };
-        sources
-            .entry(None)
-            .or_default()
-            .push(about(file.path, source)?);
-    }
-    for file in loaded {
-        let base = sources
-            .get(&None)
-            .and_then(|kernel| kernel.iter().find_map(|source| source.btf()));
-        let source = match file.image {
-            Some(image) => Source::from_elf(image, file.debug, base, true, &names),
-            None => Source::from_btf(file.bytes, base),
-        };
-        let source = about(file.path, source)?;
-        sources
-            .entry(Some(module_name(file.path)))
-            .or_default()
-            .push(source);
-    }
-
-    let mut tally = Tally::default();
-    for func in &patch.funcs {
-        let sources = sources.get(&func.object).map_or(&[][..], Vec::as_slice);
-        check_func(&patch, func, sources, &mut tally)?;
-    }
-    println!(
-        "{}: {} agree, {} differ, {} not checked",
-        options.module, tally.agree, tally.differ, tally.unchecked
-    );
-    Ok(match (tally.differ, tally.unchecked) {
-        (0, 0) => 0,
-        (0, _) => 2,
-        _ => 1,
-    })
+            btf: btf.as_ref(),
+        })
+        .collect();
+    check(&patch, &options.module, &loaded)
 }
 
 fn main() -> ExitCode {

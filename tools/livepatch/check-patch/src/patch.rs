@@ -59,10 +59,7 @@ pub fn functions(image: &Image<'_>, debug: &Debug<'_>) -> Result<Vec<Func>> {
     const FUNC: &str = "klp_func";
     const NAMES: &[&str] = &[PATCH, OBJECT, FUNC];
 
-    let mut instances = Vec::new();
-    for variable in debug.variables()? {
-        instances.extend(debug.instances(&variable, NAMES)?);
-    }
+    let mut instances = debug.instances(NAMES)?;
     instances.sort_by_key(|(_, address)| *address);
     let of = |name: &'static str| {
         instances

@@ -458,11 +458,106 @@ fn sympos_picks() {
             2,
             &["not checked vmlinux:dup,3: its old_sympos is 3 and there are only 2 of that name"],
         );
-        // Loose objects have no order.
         case.expect(
             &["patch.o", "a.o", "b.o"],
             2,
-            &["not checked vmlinux:dup,3: there are 2 of that name, of different types; its old_sympos must say which, and the files of the kernel must be one vmlinux"],
+            &["not checked vmlinux:dup,3: its old_sympos is 3 and there are only 2 of that name"],
+        );
+        // Loose objects have no order.
+        patch(2);
+        case.expect(
+            &["patch.o", "a.o", "b.o"],
+            2,
+            &["not checked vmlinux:dup,2: there are 2 of that name, of different types; its old_sympos must say which, and the files of the kernel must be one vmlinux"],
+        );
+        case.expect(
+            &["patch.o", "b.o", "b.o"],
+            0,
+            &[
+                "ok vmlinux:dup,2",
+                "note vmlinux:dup,2: object files do not tell which of that name is number 2; all 2 that are given were compared",
+            ],
+        );
+    }
+}
+
+/// Livepatch counts the symbols of vmlinux by their addresses, and those of a module in the order
+/// of its symbol table; in both, data counts.
+#[test]
+fn sympos_counts_as_the_kernel_does() {
+    for target in TARGETS {
+        let case = Case::new("sympos-order", target);
+        // The section of the first symbol is the last one.
+        let text = "
+            int first(int a) __asm__(\"dup\");
+            __attribute__((section(\".text.z\"), noinline)) int first(int a) { return a; }";
+        let other = "
+            int second(long a) __asm__(\"dup\");
+            __attribute__((section(\".text.a\"), noinline)) int second(long a) { return a + 1; }";
+        let local = |name: &str, text: &str| {
+            case.c(name, text, &["-g"]);
+            let object = format!("{name}.o");
+            run("objcopy", &["--localize-symbol=dup", &object], &case.dir);
+        };
+        local("one", text);
+        local("two", other);
+        local(
+            "data",
+            "long data __asm__(\"dup\") = 1; long *use_data(void) { return &data; }",
+        );
+        case.write(
+            "order.ld",
+            "SECTIONS { .text : { *(.text.a) *(.text.z) *(.text) } }",
+        );
+        let objects = ["data.o", "one.o", "two.o"];
+        let link = |args: &[&str]| run("lld", &[args, &objects[..]].concat(), &case.dir);
+        link(&["-r", "-T", "order.ld", "-o", "my_mod.ko"]);
+        link(&[
+            "-e",
+            "0",
+            "-Ttext=0x10000",
+            "-T",
+            "order.ld",
+            "-o",
+            "vmlinux",
+        ]);
+        let check = |object: &str, sympos, args: &[&str], status, line: &str| {
+            let text = "static int new_func(long a) { return 0; }";
+            let declared = declare_in(object, "dup", "new_func", sympos);
+            case.c("patch", &format!("{KLP}{text}{declared}"), &["-g"]);
+            case.expect(args, status, &[line]);
+        };
+        let int =
+            "argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel";
+        let data = "the kernel's debug information does not tell its type";
+
+        let args = ["patch.o", "--target", "my_mod.ko"];
+        let module = "\"my_mod\"";
+        check(
+            module,
+            1,
+            &args,
+            2,
+            &format!("not checked my_mod:dup,1: {data}"),
+        );
+        check(module, 2, &args, 1, &format!("differs my_mod:dup,2: {int}"));
+        check(module, 3, &args, 0, "ok my_mod:dup,3");
+
+        let args = ["patch.o", "vmlinux"];
+        check("NULL", 1, &args, 0, "ok vmlinux:dup,1");
+        check(
+            "NULL",
+            2,
+            &args,
+            1,
+            &format!("differs vmlinux:dup,2: {int}"),
+        );
+        check(
+            "NULL",
+            3,
+            &args,
+            2,
+            &format!("not checked vmlinux:dup,3: {data}"),
         );
     }
 }
@@ -977,6 +1072,9 @@ const RUST_CASES: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
+/// Said where no static has the type of the replacement.
+const NO_ABI: &str = "note vmlinux:target_func: DWARF does not tell the ABI of the replacement; a static of its type would: see Documentation/livepatch/check-patch.rst";
+
 #[test]
 fn patches_in_rust() {
     for (name, kernel, patch, what) in RUST_CASES {
@@ -984,54 +1082,232 @@ fn patches_in_rust() {
         let case = Case::new(&format!("rust-{name}"), TARGETS[0]);
         case.kernel(kernel);
         case.rust(patch);
-        if what.is_empty() {
-            case.expect(&["patch.o", "kernel.o"], 0, &[&format!("ok {IT}")]);
-        } else {
-            case.expect(
-                &["patch.o", "kernel.o"],
-                1,
-                &[&format!("differs {IT}: {what}")],
-            );
+        let line = match what.is_empty() {
+            true => format!("ok {IT}"),
+            false => format!("differs {IT}: {what}"),
+        };
+        let mut lines = vec![line.as_str()];
+        if !patch.contains("static TYPE") {
+            lines.push(NO_ABI);
         }
+        let granted;
+        if *name == "wrappers" {
+            granted = format!(
+                "note {IT}: Rust takes for granted here that {}",
+                [1, 3, 5]
+                    .map(|n| format!("argument {n} is never null"))
+                    .join(", and that ")
+            );
+            lines.push(&granted);
+        }
+        case.expect(
+            &["patch.o", "kernel.o"],
+            i32::from(!what.is_empty()),
+            &lines,
+        );
     }
 }
 
-/// Replacements with the same code may be merged by the compiler. Typed statics still tell their
-/// types.
-#[test]
-fn merged_replacements_have_their_declared_types() {
-    let case = Case::new("rust-merged", TARGETS[0]);
-    case.kernel(
-        "int target_func(unsigned int a) { return a; } int another(char *s) { return *s; }",
-    );
-    let first = "new_func: replacement as *mut c_void, old_name: c\"target_func\"";
+/// A patch in Rust with the replacements `replacement` and `other`, for the functions of the names.
+fn rust_patch(entries: &[(&str, &str, u64)]) -> String {
+    let first = "    bindings::klp_func { node: LIST, new_func: replacement as *mut c_void, old_name: c\"target_func\".as_ptr().cast(), old_sympos: 0, patched: false },\n";
     assert!(RUST.contains(first));
-    let two = RUST.replace("[bindings::klp_func; 2]", "[bindings::klp_func; 3]").replace(
-        "    bindings::klp_func { node: LIST, new_func: core::ptr::null_mut()",
-        "    bindings::klp_func { node: LIST, new_func: replacement as *mut c_void, old_name: c\"another\".as_ptr().cast(), old_sympos: 0, patched: false },
-    bindings::klp_func { node: LIST, new_func: core::ptr::null_mut()",
-    );
+    let all: String = entries
+        .iter()
+        .map(|(name, replacement, sympos)| {
+            first
+                .replace("target_func", name)
+                .replace("replacement as", &format!("{replacement} as"))
+                .replace("old_sympos: 0", &format!("old_sympos: {sympos}"))
+        })
+        .collect();
+    RUST.replace(first, &all).replace(
+        "[bindings::klp_func; 2]",
+        &format!("[bindings::klp_func; {}]", entries.len() + 1),
+    )
+}
+
+/// Replacements with the same code may be merged by the compiler. The statics of `livepatch!` still
+/// tell their types, each by the name of its symbol.
+#[test]
+fn each_entry_has_a_static_of_its_type() {
+    let case = Case::new("rust-merged", TARGETS[0]);
+    case.kernel("int show(unsigned int a) { return a; } int cmdline_show(char *s) { return *s; }");
+    let both = rust_patch(&[
+        ("cmdline_show", "replacement", 0),
+        ("show", "replacement", 0),
+    ]);
     let replacement = "extern \"C\" fn replacement(_: u32) -> i32 { 0 }\n";
-    let statics = "#[used] static TYPE_target_func: extern \"C\" fn(u32) -> i32 = replacement;
-        #[used] static TYPE_another: extern \"C\" fn(*mut u8) -> i32 = unsafe {
-            core::mem::transmute::<extern \"C\" fn(u32) -> i32, extern \"C\" fn(*mut u8) -> i32>(replacement)
-        };";
-    case.rust_all(&format!("{two}{replacement}{statics}"));
+    let typed = |symbol: &str, name: &str, ty: &str| {
+        format!(
+            "#[used] #[export_name = \"{symbol}\"] static {name}: {ty} = unsafe {{ core::mem::transmute(replacement as extern \"C\" fn(u32) -> i32) }};"
+        )
+    };
+    let pointer = "unsafe extern \"C\" fn(*mut u8) -> i32";
+    let number = "unsafe extern \"C\" fn(u32) -> i32";
+    let statics = typed(".klp.type.func.vmlinux.cmdline_show,0", "TYPE_1", pointer)
+        + &typed(".klp.type.func.vmlinux.show,0", "TYPE_2", number);
+    case.rust_all(&format!("{both}{replacement}{statics}"));
     case.expect(
         &["patch.o", "kernel.o"],
         0,
-        &["ok vmlinux:target_func", "ok vmlinux:another"],
+        &["ok vmlinux:cmdline_show", "ok vmlinux:show"],
     );
-    // Without them, the type is that of the function which is left.
-    case.rust_all(&format!("{two}{replacement}"));
+    // An entry has the type of its own static only.
+    let swapped = typed(".klp.type.func.vmlinux.cmdline_show,0", "TYPE_1", number)
+        + &typed(".klp.type.func.vmlinux.show,0", "TYPE_2", pointer);
+    case.rust_all(&format!("{both}{replacement}{swapped}"));
     case.expect(
         &["patch.o", "kernel.o"],
         1,
         &[
-            "ok vmlinux:target_func",
-            "differs vmlinux:another: argument 1 is u32 (4 bytes, unsigned) here and char * in the kernel",
+            "differs vmlinux:cmdline_show: argument 1 is u32 (4 bytes, unsigned) here and char * in the kernel",
+            "differs vmlinux:show: argument 1 is *mut u8 here and unsigned int (4 bytes, unsigned) in the kernel",
         ],
     );
+    // A static of another position, or one that points elsewhere, is not that of the entry.
+    let elsewhere = "#[used] #[export_name = \".klp.type.func.vmlinux.show,0\"] static T: unsafe extern \"C\" fn(u32) -> i32 = other;
+        unsafe extern \"C\" fn other(a: u32) -> i32 { a as i32 }";
+    let other_position = typed(".klp.type.func.vmlinux.cmdline_show,1", "TYPE_1", pointer);
+    case.rust_all(&format!("{both}{replacement}{elsewhere}{other_position}"));
+    let merged = "other functions have the same replacement, or the compiler has merged several; a static of its type must say which it is";
+    case.expect(
+        &["patch.o", "kernel.o"],
+        2,
+        &[
+            &format!("not checked vmlinux:cmdline_show: {merged}"),
+            "not checked vmlinux:show: the static .klp.type.func.vmlinux.show,0 does not point to its replacement",
+        ],
+    );
+}
+
+/// A patch that was built before there were such statics is matched by the address, where one entry
+/// only has it.
+#[test]
+fn replacements_without_statics_of_their_entries() {
+    let case = Case::new("rust-before", TARGETS[0]);
+    case.kernel("int show(unsigned int a) { return a; } int cmdline_show(char *s) { return *s; }");
+    let both = rust_patch(&[
+        ("cmdline_show", "replacement", 0),
+        ("show", "replacement", 0),
+    ]);
+    let replacement = "extern \"C\" fn replacement(_: u32) -> i32 { 0 }\n";
+    let merged = "other functions have the same replacement, or the compiler has merged several; a static of its type must say which it is";
+    let unchecked = |why: &str| {
+        let lines = [
+            format!("not checked vmlinux:cmdline_show: {why}"),
+            format!("not checked vmlinux:show: {why}"),
+        ];
+        case.expect(&["patch.o", "kernel.o"], 2, &[&lines[0], &lines[1]]);
+    };
+    case.rust_all(&format!("{both}{replacement}"));
+    unchecked(merged);
+    let statics = "#[used] static TYPE_show: extern \"C\" fn(u32) -> i32 = replacement;
+        #[used] static TYPE_cmdline_show: extern \"C\" fn(u32) -> i32 = replacement;";
+    case.rust_all(&format!("{both}{replacement}{statics}"));
+    let (_, said) = case.check(&["patch.o", "kernel.o"]);
+    assert!(
+        said.iter()
+            .take(2)
+            .all(|line| line
+                .contains(": there are several statics of the type of its replacement: ")),
+        "{said:?}"
+    );
+
+    let two = rust_patch(&[("cmdline_show", "other", 0), ("show", "replacement", 0)]);
+    let other = "extern \"C\" fn other(s: *mut u8) -> i32 { unsafe { *s as i32 } }
+        #[used] static TYPE_show: extern \"C\" fn(u32) -> i32 = replacement;
+        #[used] static TYPE_cmdline_show: extern \"C\" fn(*mut u8) -> i32 = other;";
+    case.rust_all(&format!("{two}{replacement}{other}"));
+    case.expect(
+        &["patch.o", "kernel.o"],
+        0,
+        &["ok vmlinux:cmdline_show", "ok vmlinux:show"],
+    );
+}
+
+/// What the patch takes the kernel's functions for that it calls by livepatch relocations.
+#[test]
+fn types_of_symbols() {
+    let case = Case::new("rust-symbols", TARGETS[0]);
+    case.kernel("int target_func(int a) { return a; } unsigned called(long a, struct seq_file *m) { return a; } void *other(void) { return 0; }");
+    let symbol = |name: &str, ty: &str| {
+        format!("#[used] #[export_name = \".klp.type.sym.{name}\"] static SYM: Option<unsafe extern \"C\" fn{ty}> = None;")
+    };
+    let text = format!(
+        "extern \"C\" fn replacement(a: i32) -> i32 {{ a }}
+        #[used] #[export_name = \".klp.type.func.vmlinux.target_func,0\"] static TYPE: extern \"C\" fn(i32) -> i32 = replacement;
+        mod a {{ use super::*; {} }} mod b {{ use super::*; {} }} mod c {{ use super::*; {} }} mod d {{ use super::*; {} }}",
+        symbol("vmlinux.called,0", "(i64, &SeqFile) -> u32"),
+        symbol("vmlinux.other,1", "() -> &'static SeqFile"),
+        symbol("vmlinux.target_func,0", "(u64) -> i32"),
+        symbol("my_mod.gone,0", "()"),
+    );
+    case.rust(&text);
+    let (status, mut said) = case.check(&["patch.o", "kernel.o"]);
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "differs symbol vmlinux:target_func: argument 1 is u64 (8 bytes, unsigned) here and int (4 bytes, signed) in the kernel",
+            "not checked symbol my_mod:gone: no file of this module is given: TARGETS=<my_mod.ko>",
+            "note symbol vmlinux:other,1: Rust takes for granted here that the return value is never null",
+            "note symbol vmlinux:other,1: object files do not tell which of that name is number 1; all 1 that are given were compared",
+            "note symbol vmlinux:other,1: the return value is &patch::SeqFile here and void * in the kernel: what it points to is not compared",
+            "ok symbol vmlinux:called",
+            "ok symbol vmlinux:other,1",
+            "ok vmlinux:target_func",
+            "patch.o: 3 agree, 1 differ, 1 not checked",
+        ]
+    );
+    assert_eq!(status, 1);
+}
+
+/// The vermagic of a module and that of a vmlinux.
+#[test]
+fn vermagic_is_compared() {
+    for target in TARGETS {
+        let case = Case::new("vermagic", target);
+        let function = "int target_func(int n) { return n; }";
+        let modinfo = |magic: &str| {
+            format!("__attribute__((section(\".modinfo\"), used)) static const char info[] = \"license=GPL\\0vermagic={magic} \";")
+        };
+        let patch = format!(
+            "{KLP}{}static int new_func(int n) {{ return 0; }}{}",
+            modinfo("7.3.4 SMP"),
+            declare("target_func", "new_func", 0)
+        );
+        case.c("patch", &patch, &["-g"]);
+        let kernel = |magic: &str| {
+            let text = format!(
+                "{function} __attribute__((used)) static const char vermagic[] = \"{magic} \";"
+            );
+            case.c("kernel", &text, &["-g"]);
+        };
+        kernel("7.3.4 SMP");
+        case.expect(&["patch.o", "kernel.o"], 0, &["ok vmlinux:target_func"]);
+        kernel("7.3.5 SMP");
+        case.expect(
+            &["patch.o", "kernel.o"],
+            1,
+            &[
+                "warning patch.o: its vermagic is \"7.3.4 SMP\", and that of kernel.o is \"7.3.5 SMP\": it was built for another kernel",
+                "ok vmlinux:target_func",
+            ],
+        );
+        // A file that does not tell it is not asked.
+        case.kernel(function);
+        case.expect(&["patch.o", "kernel.o"], 0, &["ok vmlinux:target_func"]);
+        case.c("my_mod", &modinfo("7.3.5 SMP"), &["-g"]);
+        case.expect(
+            &["patch.o", "kernel.o", "--target", "my_mod.o"],
+            1,
+            &[
+                "warning patch.o: its vermagic is \"7.3.4 SMP\", and that of my_mod.o is \"7.3.5 SMP\": it was built for another kernel",
+                "ok vmlinux:target_func",
+            ],
+        );
+    }
 }
 
 #[test]
