@@ -257,10 +257,16 @@ impl Parse for Function {
     }
 }
 
+/// The name of the static that tells `make check-patch` the type of an entry; `kind` is `func` or
+/// `sym`.
+fn type_symbol(kind: &str, object: &Name, name: &Name, sympos: u64) -> String {
+    format!(".klp.type.{kind}.{}.{},{sympos}", object.text, name.text)
+}
+
 impl Function {
-    /// Expands to a `klp_func`, and to a check that the types agree. `number` is that of the function
-    /// in the patch.
-    fn expand(&self, number: usize) -> Result<TokenStream> {
+    /// Expands to a `klp_func` of `object`, and to a check that the types agree. `number` is that of
+    /// the function in the patch.
+    fn expand(&self, object: &Name, number: usize) -> Result<TokenStream> {
         let symbol = self.name.c_string()?;
         let sympos = self.sympos;
         let replacement = &self.replacement;
@@ -272,12 +278,16 @@ impl Function {
                     unsafety, output, ..
                 } = &**sig;
                 let types: Vec<_> = argument_types(sig).collect();
-                // The static is there for those who read the debug information, which has no ABI
-                // for functions, and one type for those that are the same code.
+                // The static is for `make check-patch`: debug information has no ABI for functions,
+                // and one type for those that are the same code. It goes when the module is
+                // initialised.
                 let typed = format_ident!("TYPE_{}", self.name.ident_part());
+                let type_symbol = type_symbol("func", object, &self.name, sympos);
                 quote_spanned! {replacement.span()=> {
                     const REPLACEMENT: #unsafety extern "C" fn(#(#types),*) #output = #replacement;
                     #[allow(non_upper_case_globals)]
+                    #[export_name = #type_symbol]
+                    #[link_section = ".init.rodata"]
                     #[used(compiler)]
                     static #typed: #unsafety extern "C" fn(#(#types),*) #output = REPLACEMENT;
                     REPLACEMENT
@@ -356,6 +366,7 @@ impl Symbol {
             self.name.ident_part(),
             self.sympos
         );
+        let type_symbol = type_symbol("sym", object, &self.name, self.sympos);
         let is_vmlinux = object.text == "vmlinux";
         let object = &object.text;
         let symbol = format!(".klp.sym.{object}.{},{}", self.name.text, self.sympos);
@@ -444,6 +455,16 @@ impl Symbol {
                 #jump_asm,
                 reloc = const ::kernel::livepatch::declare::JUMP_RELOC_TYPE,
             );
+
+            const _: () = {
+                /// Tells `make check-patch` the type of the function.
+                #[export_name = #type_symbol]
+                #[link_section = ".init.rodata"]
+                #[used(compiler)]
+                static TYPE: ::core::option::Option<
+                    unsafe extern "C" fn(#(#types),*) #output
+                > = ::core::option::Option::None;
+            };
 
             #(#docs)*
             #[doc = #doc]
@@ -830,7 +851,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             .functions
             .iter()
             .zip(numbers.by_ref())
-            .map(|(function, number)| function.expand(number))
+            .map(|(function, number)| function.expand(&object.name, number))
             .collect::<Result<Vec<_>>>()?;
         funcs.extend(quote! {
             static #list: Part<[::kernel::bindings::klp_func; #len]> = Part::new([
