@@ -93,6 +93,7 @@ mod=$out/${place% *}/${place#* }.o
 list=$("$tool" --list "$mod")
 
 # The objects that the functions come from, by the names that a built kernel has.
+list=$(sed 's/^symbol //' <<<"$list")
 mapfile -t functions < <(sed -n 's/^vmlinux:\([^,]*\).*/\1/p' <<<"$list" | sort -u)
 vmlinux=() targets=()
 if [ "${#functions[@]}" != 0 ]; then
