@@ -1103,3 +1103,6 @@ fn alignment(types: &dyn Types, id: Id, depth: usize) -> Result<Alignment> {
         _ => Ok(own(ty.size)),
     }
 }
+
+#[cfg(test)]
+mod tests;
