@@ -124,7 +124,7 @@ check_shell() {
 # The tool of `make check-patch` is no part of a kernel tree, and has cargo for this.
 check_tool() {
 	enter sh -c "cd /clone/$CHECK_PATCH && rustfmt --check --edition 2021 \
-		--config-path /klp/${TREE##*/}/.rustfmt.toml src/main.rs tests/end_to_end.rs"
+		--config-path /klp/${TREE##*/}/.rustfmt.toml src/main.rs tests/*.rs"
 	check_patch_cargo clippy --quiet --all-targets -- -D warnings
 }
 

@@ -291,6 +291,10 @@ impl Types for Btf {
         self.memo.borrow_mut().insert(id, ty.clone());
         Ok(ty)
     }
+
+    fn tells_alignment(&self) -> bool {
+        false
+    }
 }
 
 /// What a type refers to.

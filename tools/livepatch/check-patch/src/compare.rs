@@ -135,6 +135,7 @@ struct Layer {
 
 /// A member as part of the struct around it all.
 struct Flat {
+    /// Empty for a struct without a name, whose members are listed, too.
     name: String,
     /// In bits.
     offset: u64,
@@ -191,7 +192,9 @@ fn share_a_name(here: &[String], there: &[String], rust: bool) -> bool {
 /// Whether two types are of the same kind, as far as a layer of a wrapper is chosen by it.
 fn fits(here: &Ty, there: &Ty) -> bool {
     match (&here.kind, &there.kind) {
-        (Kind::Aggregate(h), Kind::Aggregate(t)) => share_a_name(&h.names, &t.names, true),
+        (Kind::Aggregate(h), Kind::Aggregate(t)) => {
+            t.names.is_empty() && h.inner.is_none() || share_a_name(&h.names, &t.names, true)
+        }
         (Kind::Int { .. }, Kind::Int { .. } | Kind::Enum { .. })
         | (Kind::Bool, Kind::Bool)
         | (Kind::Float, Kind::Float)
@@ -434,30 +437,26 @@ impl Comparison<'_> {
     /// Compares an enum of this side with an enum or an integer of the same size; returns whether
     /// they agree.
     fn enums(&mut self, here: &Ty, there: &Ty, place: &Place) -> bool {
-        let Kind::Enum {
-            names,
-            values,
-            origin,
-        } = &here.kind
-        else {
+        let Kind::Enum { names, origin, .. } = &here.kind else {
             return false;
         };
         match (&there.kind, origin) {
             (_, Origin::Bindgen) => true,
             (Kind::Enum { names: t, .. }, Origin::C) => {
-                names.is_empty() && t.is_empty() || names.iter().any(|name| t.contains(name))
+                let same = names.is_empty() && t.is_empty() || names.iter().any(|n| t.contains(n));
+                if let Some(value) = missing(here, there).filter(|_| same) {
+                    self.note(format!(
+                        "{} does not have the value {value} here, which it has in the kernel",
+                        there.show
+                    ));
+                }
+                same
             }
             (_, Origin::C) => false,
             // What Rust returns is one of its own values.
             (_, Origin::Rust) if place.role == Role::Out => true,
-            (Kind::Enum { values: t, .. }, Origin::Rust) => {
-                // The sides may differ in the sign.
-                let mask = match here.size {
-                    Some(size @ 0..=7) => (1i128 << (size * 8)) - 1,
-                    _ => i128::from(u64::MAX),
-                };
-                let missing = |value: &&i128| !values.iter().any(|h| (h ^ **value) & mask == 0);
-                if let Some(value) = t.iter().find(missing) {
+            (Kind::Enum { .. }, Origin::Rust) => {
+                if let Some(value) = missing(here, there) {
                     self.differs(format!(
                         "{} is {} here, an enum of Rust that does not have the value {value} of {} in the kernel",
                         place.name(),
@@ -724,6 +723,9 @@ impl Comparison<'_> {
             if !self.step() {
                 return Ok(());
             }
+            if member.name.is_empty() {
+                continue;
+            }
             match find(&member.name) {
                 Some(original) => self.member(aggregate.origin, member, original, of)?,
                 // Padding, bit-fields as bindgen writes them, or a place instead of a name.
@@ -740,7 +742,7 @@ impl Comparison<'_> {
             let here: HashSet<&str> = members.iter().map(|member| member.name.as_str()).collect();
             for original in originals {
                 let name = original.name.as_str();
-                if !here.contains(name) {
+                if !here.contains(name) && !name.is_empty() {
                     self.differs(format!("member {name} of {of} is in the kernel only"));
                 }
             }
@@ -897,6 +899,11 @@ impl Comparison<'_> {
             alignment(self.there, id, 0)?,
         );
         if h.bytes == t.bytes {
+            if !self.there.tells_alignment() {
+                self.note(format!(
+                    "{name} is {show}, which is passed by value, and BTF does not tell its alignment"
+                ));
+            }
             return Ok(());
         }
         if h.told && t.told {
@@ -911,6 +918,23 @@ impl Comparison<'_> {
         }
         Ok(())
     }
+}
+
+/// A value that an enum has in the kernel, and not here.
+fn missing(here: &Ty, there: &Ty) -> Option<i128> {
+    let (Kind::Enum { values: h, .. }, Kind::Enum { values: t, .. }) = (&here.kind, &there.kind)
+    else {
+        return None;
+    };
+    // The sides may differ in the sign.
+    let mask = match here.size {
+        Some(size @ 0..=7) => (1i128 << (size * 8)) - 1,
+        _ => i128::from(u64::MAX),
+    };
+    let bits: HashSet<i128> = h.iter().map(|value| value & mask).collect();
+    t.iter()
+        .find(|value| !bits.contains(&(*value & mask)))
+        .copied()
 }
 
 /// The members of a struct, with those of structs without a name in it.
@@ -943,7 +967,7 @@ fn flatten_into(
                 if let Kind::Aggregate(inner) = &ty.kind {
                     flatten_into(types, inner, at, steps, flat)?;
                 }
-                continue;
+                String::new()
             }
         };
         let ty = types.ty(member.ty)?;

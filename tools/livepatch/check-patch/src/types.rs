@@ -22,6 +22,11 @@ impl Id {
 pub trait Types {
     /// The type at a place, without its typedefs and qualifiers.
     fn ty(&self, id: Id) -> Result<Rc<Ty>>;
+
+    /// Whether an alignment that is not the natural one is told.
+    fn tells_alignment(&self) -> bool {
+        true
+    }
 }
 
 /// A type.
