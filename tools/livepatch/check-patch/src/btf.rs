@@ -243,6 +243,9 @@ impl Btf {
         let name = self.name(int).unwrap_or_default();
         if int.is_bool() || name == "_Bool" {
             Kind::Bool
+        } else if matches!(name.as_str(), "float" | "double" | "long double") {
+            // pahole has no other kind for these unless it is told so.
+            Kind::Float
         } else {
             Kind::Int {
                 signed: int.is_signed(),

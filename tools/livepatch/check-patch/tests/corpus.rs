@@ -83,6 +83,7 @@ const C: &[Pair] = &[
     pair("union-struct", ("union foo { int a; int b; };", "int F(union foo *f)"), ("struct foo { short a, b; };", "int F(struct foo *f)"), Differs("member a of union foo has 2 bytes here and 4 in the kernel")),
     pair("value", (FOO, "int F(struct foo f)"), (FOO, "int F(struct foo f)"), Ok).by_btf(Note("BTF does not tell its alignment")),
     pair("value-double", ("struct foo { unsigned long x; };", "int F(struct foo f)"), ("struct foo { double x; };", "int F(struct foo f)"), Differs("member x of struct foo is double (8 bytes) here and ")),
+    pair("value-not-double", ("struct foo { double x; };", "int F(struct foo f)"), ("struct foo { unsigned long x; };", "int F(struct foo f)"), Differs("here and double (8 bytes) in the kernel")),
     pair("value-packed", ("struct foo { char a; long b; };", "int F(struct foo f)"), ("struct foo { char a; long b; char pad[7]; } __attribute__((packed));", "int F(struct foo f)"), Differs("member b of struct foo is at byte 1 here and at byte 8 in the kernel")),
     pair("value-aligned", ("struct foo { long a, b; } __attribute__((aligned(16)));", "int F(struct foo f)"), ("struct foo { long a, b; };", "int F(struct foo f)"), Unchecked("one side does not tell its alignment")).by_btf(Note("BTF does not tell its alignment")),
     pair("value-aligned-twice", ("struct foo { long a, b; } __attribute__((aligned(16)));", "int F(struct foo f)"), ("struct foo { _Alignas(16) long a; long b; };", "int F(struct foo f)"), Ok).by_btf(Unchecked("one side does not tell its alignment")),

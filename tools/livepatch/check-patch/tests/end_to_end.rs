@@ -8,7 +8,6 @@
 mod common;
 
 use common::*;
-use std::fs;
 
 const IT: &str = "vmlinux:target_func";
 
@@ -695,56 +694,6 @@ fn split_btf() {
             2,
             &["not checked my_mod:target_func: its BTF needs that of the kernel: give VMLINUX=<vmlinux or /sys/kernel/btf/vmlinux>"],
         );
-    }
-}
-
-/// How many damaged copies of a file are tried.
-const ROUNDS: usize = 200;
-
-/// A truncated or damaged file gives an error or a wrong answer, but no panic.
-#[test]
-fn damaged_files() {
-    let case = Case::new("damaged", TARGETS[0]);
-    case.kernel("int target_func(struct seq_file *m, void *v) { return m->size; }");
-    case.patch("static int new_func(struct seq_file *m, void *v) { return 0; }");
-    run(
-        "objcopy",
-        &["--decompress-debug-sections", "patch.o", "plain.o"],
-        &case.dir,
-    );
-    run(
-        "pahole",
-        &["--btf_encode_detached=raw", "kernel.o"],
-        &case.dir,
-    );
-    for file in ["plain.o", "kernel.o", "raw"] {
-        let whole = fs::read(case.dir.join(file)).unwrap();
-        let mut state = 1u64;
-        for round in 0..ROUNDS {
-            let mut bytes = whole.clone();
-            let mut random = || {
-                state = state
-                    .wrapping_mul(6364136223846793005)
-                    .wrapping_add(1442695040888963407);
-                (state >> 33) as usize
-            };
-            if round % 3 == 0 {
-                bytes.truncate(random() % whole.len());
-            } else {
-                for _ in 0..1 + random() % 8 {
-                    let at = random() % bytes.len();
-                    bytes[at] = random() as u8;
-                }
-            }
-            fs::write(case.dir.join("damaged.o"), &bytes).unwrap();
-            let args = if file == "plain.o" {
-                ["damaged.o", "kernel.o"]
-            } else {
-                ["plain.o", "damaged.o"]
-            };
-            let (status, said) = case.check(&args);
-            assert!((0..=2).contains(&status), "{file}, round {round}: {said:?}");
-        }
     }
 }
 
