@@ -218,16 +218,22 @@ impl Btf {
             }
             Type::Fwd(_) => aggregate(None, None),
             Type::Enum(e) => {
-                let value = |v: u32| match e.is_signed() {
-                    true => i128::from(v as i32),
-                    false => i128::from(v),
+                let value = |v: u32| {
+                    i128::from(if e.is_signed() {
+                        v as i32 as i64
+                    } else {
+                        v.into()
+                    })
                 };
                 enumeration(e.size(), e.members.iter().map(|m| value(m.val())).collect())
             }
             Type::Enum64(e) => {
-                let value = |v: u64| match e.is_signed() {
-                    true => i128::from(v as i64),
-                    false => i128::from(v),
+                let value = |v: u64| {
+                    if e.is_signed() {
+                        i128::from(v as i64)
+                    } else {
+                        v.into()
+                    }
                 };
                 enumeration(e.size(), e.members.iter().map(|m| value(m.val())).collect())
             }

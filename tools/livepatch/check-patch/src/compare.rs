@@ -33,6 +33,8 @@ const MAX_STEPS: usize = 1 << 20;
 /// Members of one struct, and of those within it; more is a loop. It also bounds how deep they are
 /// within each other.
 const MAX_MEMBERS: usize = 1 << 12;
+/// Differences that are named for one function.
+const MAX_DIFFERENCES: usize = 16;
 /// Differences that are named for one struct.
 const MAX_NAMED: usize = 4;
 /// Scalars in a struct that is passed by value; one with more is not compared.
@@ -72,6 +74,18 @@ pub fn compare(here: &Typed<'_>, there: &Typed<'_>, caller: Caller) -> Result<Fi
     comparison.protos(&here.proto, &there.proto, "", roles)?;
     while let Some((here, there)) = comparison.todo.pop_front() {
         comparison.structs(here, there)?;
+    }
+    let more = comparison
+        .found
+        .differences
+        .len()
+        .saturating_sub(MAX_DIFFERENCES);
+    if more > 0 {
+        comparison.found.differences.truncate(MAX_DIFFERENCES);
+        comparison
+            .found
+            .differences
+            .push(format!("{more} more differences"));
     }
     // Nobody needs to know what is taken for granted of a wrong type.
     if !comparison.not_zero.is_empty() && comparison.found.differences.is_empty() {
@@ -350,8 +364,6 @@ impl Comparison<'_> {
             .rev()
             .find(|layer| fits(&layer.ty, &there))
             .unwrap_or(whole);
-        let same_size = matches!((layer.ty.size, there.size), (Some(h), Some(t)) if h == t);
-
         let agree = match (&layer.ty.kind, &there.kind) {
             (Kind::Unknown(why), _) => {
                 self.unknown(format!("{} here: {why}", place.name()));
@@ -362,22 +374,6 @@ impl Comparison<'_> {
                 true
             }
             (Kind::Void, Kind::Void) => true,
-            (Kind::Bool, Kind::Bool) | (Kind::Float, Kind::Float) | (Kind::Char, Kind::Char) => {
-                same_size
-            }
-            (Kind::Int { .. }, Kind::Int { .. }) => {
-                same_size && self.integers(layer, &there, place)
-            }
-            // bindgen makes an integer of a C enum.
-            (Kind::Int { .. }, Kind::Enum { .. }) if self.rust => {
-                self.values(layer, place, "0");
-                same_size
-            }
-            // Each char is a number.
-            (Kind::Char, Kind::Int { signed: false, .. }) => same_size && place.role == Role::Out,
-            (Kind::Enum { .. }, Kind::Enum { .. } | Kind::Int { .. }) => {
-                same_size && self.enums(&layer.ty, &there, place)
-            }
             (Kind::Aggregate(h), Kind::Aggregate(t)) => {
                 // What has no name in C has one in Rust.
                 let anonymous = t.names.is_empty() && (h.names.is_empty() || self.rust);
@@ -401,12 +397,35 @@ impl Comparison<'_> {
                 self.protos(h, t, &of, (Role::In, Role::In))?;
                 true
             }
-            _ => false,
+            _ => self.scalar(layer, &there, place),
         };
         if !agree {
             self.differs(place.differs(&whole.ty.describe(), &there.describe()));
         }
         Ok(())
+    }
+
+    /// Compares integers and the like; returns whether they agree.
+    fn scalar(&mut self, layer: &Layer, there: &Ty, place: &Place) -> bool {
+        let same_size = matches!((layer.ty.size, there.size), (Some(h), Some(t)) if h == t);
+        match (&layer.ty.kind, &there.kind) {
+            _ if !same_size => false,
+            (Kind::Bool, Kind::Bool) | (Kind::Float, Kind::Float) | (Kind::Char, Kind::Char) => {
+                true
+            }
+            (Kind::Int { .. }, Kind::Int { .. }) => self.integers(layer, there, place),
+            // bindgen makes an integer of a C enum.
+            (Kind::Int { .. }, Kind::Enum { .. }) if self.rust => {
+                self.values(layer, place, "0");
+                true
+            }
+            // Each char is a number.
+            (Kind::Char, Kind::Int { signed: false, .. }) => place.role == Role::Out,
+            (Kind::Enum { .. }, Kind::Enum { .. } | Kind::Int { .. }) => {
+                self.enums(&layer.ty, there, place)
+            }
+            _ => false,
+        }
     }
 
     /// Notes what Rust takes for granted of values that come from the kernel.
@@ -899,7 +918,8 @@ impl Comparison<'_> {
             alignment(self.there, id, 0)?,
         );
         if h.bytes == t.bytes {
-            if !self.there.tells_alignment() {
+            // One of a callback far away is not worth a line.
+            if !self.there.tells_alignment() && !name.starts_with("the function that") {
                 self.note(format!(
                     "{name} is {show}, which is passed by value, and BTF does not tell its alignment"
                 ));
@@ -1058,33 +1078,41 @@ fn scalars_into(
             }
             Ok(true)
         }
-        Kind::Aggregate(aggregate) => {
-            if let Some(inner) = aggregate.inner {
-                return scalars_into(types, inner, offset, depth + 1, found);
-            }
-            let Some(members) = &aggregate.members else {
-                return Ok(false);
-            };
-            for member in members {
-                let at = offset.wrapping_add(member.offset);
-                let name = member.name.as_deref().unwrap_or("");
-                found.bit_fields |= member.bits.is_some()
-                    || aggregate.origin == Origin::Bindgen && name.starts_with("_bitfield");
-                if let Some(size) = member.bits {
-                    found.all.push(Scalar {
-                        offset: at,
-                        size,
-                        float: false,
-                    });
-                } else if !scalars_into(types, member.ty, at, depth + 1, found)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
-        }
+        Kind::Aggregate(aggregate) => scalars_of(types, aggregate, offset, depth, found),
         Kind::Void => Ok(true),
         Kind::Function(_) | Kind::Unknown(_) => Ok(false),
     }
+}
+
+fn scalars_of(
+    types: &dyn Types,
+    aggregate: &Aggregate,
+    offset: u64,
+    depth: usize,
+    found: &mut Scalars,
+) -> Result<bool> {
+    if let Some(inner) = aggregate.inner {
+        return scalars_into(types, inner, offset, depth + 1, found);
+    }
+    let Some(members) = &aggregate.members else {
+        return Ok(false);
+    };
+    for member in members {
+        let at = offset.wrapping_add(member.offset);
+        let name = member.name.as_deref().unwrap_or("");
+        found.bit_fields |= member.bits.is_some()
+            || aggregate.origin == Origin::Bindgen && name.starts_with("_bitfield");
+        if let Some(size) = member.bits {
+            found.all.push(Scalar {
+                offset: at,
+                size,
+                float: false,
+            });
+        } else if !scalars_into(types, member.ty, at, depth + 1, found)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The alignment of a value.

@@ -537,21 +537,7 @@ impl<'a> Debug<'a> {
             dw::DW_TAG_array_type => {
                 if let Some(element) = self.reference(ty, &entry, dw::DW_AT_type)? {
                     let first = self.within(element, names, known, depth + 1)?;
-                    let stride = self.size_of(element)?.unwrap_or(0);
-                    let count = match first.is_empty() {
-                        true => 0,
-                        false => self.length(ty)?.unwrap_or(0),
-                    };
-                    if count.saturating_mul(first.len() as u64) > MAX_INSTANCES as u64 {
-                        return Err(too_many());
-                    }
-                    for i in 0..count {
-                        let at = i.wrapping_mul(stride);
-                        let moved = |(name, offset): &(String, u64)| {
-                            (name.clone(), at.wrapping_add(*offset))
-                        };
-                        found.extend(first.iter().map(moved));
-                    }
+                    found = self.repeated(ty, element, &first)?;
                 }
             }
             dw::DW_TAG_structure_type | dw::DW_TAG_union_type | dw::DW_TAG_class_type => {
@@ -580,6 +566,29 @@ impl<'a> Debug<'a> {
         let found = Rc::new(found);
         known.insert(ty, found.clone());
         Ok(found)
+    }
+
+    /// What is in the first element of an array, for all of its elements.
+    fn repeated(
+        &self,
+        array: Die,
+        element: Die,
+        first: &[(String, u64)],
+    ) -> Result<Vec<(String, u64)>> {
+        if first.is_empty() {
+            return Ok(Vec::new());
+        }
+        let stride = self.size_of(element)?.unwrap_or(0);
+        let count = self.length(array)?.unwrap_or(0);
+        if count.saturating_mul(first.len() as u64) > MAX_INSTANCES as u64 {
+            return Err(too_many());
+        }
+        let moved = |i: u64| {
+            first
+                .iter()
+                .map(move |(name, at)| (name.clone(), i.wrapping_mul(stride).wrapping_add(*at)))
+        };
+        Ok((0..count).flat_map(moved).collect())
     }
 
     /// Offset and type of a member.
