@@ -879,7 +879,8 @@ fn each_entry_has_a_static_of_its_type() {
             "differs vmlinux:show: argument 1 is *mut u8 here and unsigned int (4 bytes, unsigned) in the kernel",
         ],
     );
-    // A static of another position, or one that points elsewhere, is not that of the entry.
+    // A static of another position is not that of the entry. One that points elsewhere is: what the
+    // kernel calls is a function of the macro's, which calls what the author has written.
     let elsewhere = "#[used] #[export_name = \".klp.type.func.vmlinux.show,0\"] static T: unsafe extern \"C\" fn(u32) -> i32 = other;
         unsafe extern \"C\" fn other(a: u32) -> i32 { a as i32 }";
     let other_position = typed(".klp.type.func.vmlinux.cmdline_show,1", "TYPE_1", pointer);
@@ -890,7 +891,7 @@ fn each_entry_has_a_static_of_its_type() {
         2,
         &[
             &format!("not checked vmlinux:cmdline_show: {merged}"),
-            "not checked vmlinux:show: the static .klp.type.func.vmlinux.show,0 does not point to its replacement",
+            "ok vmlinux:show",
         ],
     );
 }
