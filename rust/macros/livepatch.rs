@@ -211,7 +211,7 @@ fn known_name(path: &Path) -> Result<&Ident> {
         [kernel, bindings, name] if *kernel == "kernel" && *bindings == "bindings" => Ok(name),
         _ => Err(Error::new_spanned(
             path,
-            "a function is given as its declaration, or as `bindings::<name>` where a header has it",
+            "a function is given as its declaration, or as `bindings::<name>` if a header has it",
         )),
     }
 }
@@ -264,8 +264,8 @@ fn type_symbol(kind: &str, object: &Name, name: &Name, sympos: u64) -> String {
 }
 
 impl Function {
-    /// Expands to a `klp_func` of `object`, and to a check that the types agree. `number` is that of
-    /// the function in the patch.
+    /// Expands to a `klp_func` of `object`, and to a check that the types agree. `number` is the
+    /// function's in the patch.
     fn expand(&self, object: &Name, number: usize) -> Result<TokenStream> {
         let symbol = self.name.c_string()?;
         let sympos = self.sympos;
@@ -409,9 +409,9 @@ impl Symbol {
         let called = &self.name.text;
         let module = (!is_vmlinux).then(|| {
             format!(
-                " Returns `None` without calling it if {object} is not loaded.\n\n# Safety\n\nAs for \
-                that function. {object} must not be unloaded meanwhile, as it is not where one of \
-                its functions runs, or what replaces one."
+                " Returns `None` without calling it if {object} is not loaded.\n\n# Safety\n\n\
+                As for that function. {object} must not be unloaded meanwhile, as it is not where \
+                one of its functions runs, or what replaces one."
             )
         });
         let module = module.unwrap_or("\n\n# Safety\n\nAs for that function.".into());
@@ -511,8 +511,8 @@ impl<T: Parse> Parse for List<T> {
     }
 }
 
-/// Refuses a list called `key` in which something is said of a function of the kernel, at `promise`,
-/// that nobody checks, and that is not `unsafe`.
+/// Refuses a list called `key` in which something is said of a function of the kernel that nobody
+/// checks, at `promise`, and that is not `unsafe`.
 fn check_promise(unsafety: Option<Token![unsafe]>, key: &str, promise: Option<Span>) -> Result<()> {
     match (unsafety, promise) {
         (None, Some(promise)) => Err(Error::new(

@@ -94,8 +94,8 @@ impl<T> Part<T> {
 ///
 /// # Safety
 ///
-/// To be implemented by [`livepatch!`](super::livepatch): `target` must return the function of which
-/// [`wrapper`] is told the type.
+/// To be implemented by [`livepatch!`](super::livepatch): `target` must return the function whose
+/// type [`wrapper`] is told.
 pub unsafe trait Replacement: 'static {
     /// Which one it is in the patch.
     const NUMBER: usize;

@@ -10,7 +10,7 @@ livepatch! {
     objects: {
         vmlinux: {
             functions: [
-                mine::cmdline_proc_show => new_one, //~ ERROR: a function is given as its declaration, or as `bindings::<name>` where a header has it
+                mine::cmdline_proc_show => new_one, //~ ERROR: a function is given as its declaration, or as `bindings::<name>` if a header has it
             ],
         },
     },

@@ -81,31 +81,33 @@ static kprobe_opcode_t *klpr_find(void)
  * apart. Labels with names would end it. Stack traces look for the symbol of the byte
  * before, so that the loop is not at the very beginning.
  */
+#define KLPR_COLD "klpr_split.cold"
+
 noinline void klpr_split(unsigned long rounds)
 {
 #if defined(CONFIG_X86_64)
-	asm volatile("	jmp klpr_split.cold\n"
+	asm volatile("	jmp " KLPR_COLD "\n"
 		     "1:\n"
 		     "	.pushsection .text.unlikely, \"ax\"\n"
-		     "	.type klpr_split.cold, @function\n"
-		     "klpr_split.cold:\n"
+		     "	.type " KLPR_COLD ", @function\n"
+		     KLPR_COLD ":\n"
 		     "	nop\n"
 		     "2:	dec %0\n"
 		     "	jnz 2b\n"
 		     "	jmp 1b\n"
-		     "	.size klpr_split.cold, . - klpr_split.cold\n"
+		     "	.size " KLPR_COLD ", . - " KLPR_COLD "\n"
 		     "	.popsection\n"
 		     : "+r" (rounds) : : "cc");
 #elif defined(CONFIG_S390)
-	asm volatile("	jg klpr_split.cold\n"
+	asm volatile("	jg " KLPR_COLD "\n"
 		     "1:\n"
 		     "	.pushsection .text.unlikely, \"ax\"\n"
-		     "	.type klpr_split.cold, @function\n"
-		     "klpr_split.cold:\n"
-		     "	nopr\n"
+		     "	.type " KLPR_COLD ", @function\n"
+		     KLPR_COLD ":\n"
+		     "	bcr 0, %%r7\n"
 		     "2:	brctg %0, 2b\n"
 		     "	jg 1b\n"
-		     "	.size klpr_split.cold, . - klpr_split.cold\n"
+		     "	.size " KLPR_COLD ", . - " KLPR_COLD "\n"
 		     "	.popsection\n"
 		     : "+d" (rounds));
 #endif
