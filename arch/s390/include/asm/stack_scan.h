@@ -31,10 +31,10 @@ static __always_inline unsigned long arch_stack_pointer(struct task_struct *task
 	return task->thread.ksp;
 }
 
-/* Modules and generated code are below the kernel's text. */
+/* Modules and generated code are below the kernel, whose text is in several places. */
 static __always_inline bool arch_may_be_code(unsigned long addr)
 {
-	return addr >= MODULES_VADDR && addr < (unsigned long)_etext;
+	return addr >= MODULES_VADDR && addr < (unsigned long)_end;
 }
 
 /* Generated code shares the room of modules. */
