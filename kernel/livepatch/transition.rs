@@ -83,8 +83,8 @@ pub(crate) struct Transition {
     parts: KVVec<(*const Object, Part)>,
 }
 
-// SAFETY: The pointers are to what belongs to the patch, which outlives the transition. Whoever has
-// that holds `klp_mutex`.
+// SAFETY: The pointers are to parts of the patch, which outlives the transition. They are used with
+// `klp_mutex` held only, which the registry and the transition belong to.
 unsafe impl Send for Transition {}
 
 /// The state of a task that has arrived, for those who hold no lock.
@@ -768,6 +768,7 @@ impl Registry {
     pub(crate) fn init_transition(&mut self, patch: PatchRef, target: Target) -> Result {
         warn_on_once!(self.transition.is_some());
 
+        // For both directions, as reversing a transition must not fail.
         let mut parts = KVVec::new();
         for object in patch.objects().filter(|object| object.is_loaded()) {
             self.find_parts(patch, object, &mut parts)?;
@@ -822,8 +823,7 @@ impl Registry {
         // Where tasks leave all other patches for good, these are left with their modules.
         let others = self
             .patches()
-            .filter(|other| !leaves(patch, Target::Patched, *other));
-        let others = others.filter(|other| *other != patch);
+            .filter(|other| *other != patch && !leaves(patch, Target::Patched, *other));
         let running = |func: &Func| self.redirects.below(func).0;
         let found = symbols::find_parts(object, running, others).inspect_err(|error| {
             pr_err!(
@@ -832,7 +832,6 @@ impl Registry {
                 error.to_errno()
             );
         })?;
-        parts.reserve(found.len(), GFP_KERNEL)?;
         for part in found {
             parts.push((ptr::from_ref(object), part), GFP_KERNEL)?;
         }
