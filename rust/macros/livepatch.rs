@@ -272,7 +272,7 @@ impl Function {
         let replacement = &self.replacement;
 
         // Where they do not, that is reported at the replacement.
-        let typed = match &self.original {
+        let called = match &self.original {
             Original::Declared(sig) => {
                 let Signature {
                     unsafety, output, ..
@@ -285,18 +285,20 @@ impl Function {
                 let type_symbol = type_symbol("func", object, &self.name, sympos);
                 quote_spanned! {replacement.span()=> {
                     const REPLACEMENT: #unsafety extern "C" fn(#(#types),*) #output = #replacement;
+                    const CALLED: #unsafety extern "C" fn(#(#types),*) #output =
+                        ::kernel::livepatch::declare::wrapper::<Replacement, _>(REPLACEMENT);
                     #[allow(non_upper_case_globals)]
                     #[export_name = #type_symbol]
                     #[link_section = ".init.rodata"]
                     #[used(compiler)]
-                    static #typed: #unsafety extern "C" fn(#(#types),*) #output = REPLACEMENT;
-                    REPLACEMENT
+                    static #typed: #unsafety extern "C" fn(#(#types),*) #output = CALLED;
+                    CALLED
                 }}
             }
             // The elements of an array have one type: that of pointers to either, if they agree.
             Original::Known(known) => quote_spanned! {replacement.span()=> {
                 let [_, replacement] = [::kernel::bindings::#known, #replacement];
-                replacement
+                ::kernel::livepatch::declare::wrapper::<Replacement, _>(replacement)
             }},
         };
         Ok(quote_spanned! {replacement.span()=> {
@@ -313,7 +315,7 @@ impl Function {
 
             ::kernel::livepatch::declare::func(
                 #symbol,
-                ::kernel::livepatch::declare::wrapper::<Replacement, _>(#typed),
+                #called as *mut ::kernel::ffi::c_void,
                 #sympos as usize,
             )
         }})
@@ -351,6 +353,19 @@ impl Parse for Symbol {
     }
 }
 
+/// Describes a livepatch relocation for `objtool klp post-link`: at `place`, by `symbol`, of the
+/// type `reloc`.
+fn describe_relocation(object: &str, place: &str, symbol: &str) -> String {
+    format!(
+        ".pushsection __klp_relocs.{object}, \"\"\n\
+        .balign 8\n\
+        .quad {place}\n\
+        .quad {symbol}\n\
+        .long {{reloc}}, 0\n\
+        .popsection\n"
+    )
+}
+
 impl Symbol {
     /// Expands to a function that calls the symbol of `object`, and to the name of the place that
     /// has its address.
@@ -376,12 +391,8 @@ impl Symbol {
             .balign 8\n\
             {slot}: .quad \"{symbol}\"\n\
             .popsection\n\
-            .pushsection __klp_relocs.{object}, \"\"\n\
-            .balign 8\n\
-            .quad {slot}\n\
-            .quad \"{symbol}\"\n\
-            .long {{reloc}}, 0\n\
-            .popsection\n"
+            {}",
+            describe_relocation(object, &slot.to_string(), &format!("\"{symbol}\""))
         );
         // A jump of 5 bytes, whose last four are the distance to the symbol from behind them.
         let jump = format_ident!("{slot}_jump");
@@ -392,12 +403,12 @@ impl Symbol {
             .L{jump}: jmp \"{symbol}\"\n\
             .size {jump}, . - {jump}\n\
             .popsection\n\
-            .pushsection __klp_relocs.{object}, \"\"\n\
-            .balign 8\n\
-            .quad .L{jump} + 1\n\
-            .quad \"{symbol}\" - 4\n\
-            .long {{reloc}}, 0\n\
-            .popsection\n"
+            {}",
+            describe_relocation(
+                object,
+                &format!(".L{jump} + 1"),
+                &format!("\"{symbol}\" - 4")
+            )
         );
         let jump_name = jump.to_string();
 
@@ -461,9 +472,8 @@ impl Symbol {
                 #[export_name = #type_symbol]
                 #[link_section = ".init.rodata"]
                 #[used(compiler)]
-                static TYPE: ::core::option::Option<
-                    unsafe extern "C" fn(#(#types),*) #output
-                > = ::core::option::Option::None;
+                static mut TYPE: *const unsafe extern "C" fn(#(#types),*) #output =
+                    ::core::ptr::null();
             };
 
             #(#docs)*
@@ -1001,7 +1011,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
                 ::kernel::livepatch::declare::Slot::empty();
 
             static PENDING: ::kernel::livepatch::declare::Pending =
-                ::kernel::livepatch::declare::Pending::new();
+                ::kernel::livepatch::declare::Pending::none();
 
             // SAFETY: `Enabled` closes it when it is dropped.
             unsafe impl ::kernel::livepatch::declare::Owner for #state {

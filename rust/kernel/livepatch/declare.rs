@@ -104,14 +104,14 @@ pub unsafe trait Replacement: 'static {
     fn target() -> *const ();
 }
 
-/// A type of functions in C, with what takes the place of the replacement `M`, which has it.
+/// A type of functions in C, with what the kernel calls for the replacement `M`, which has it.
 pub trait Signature<M>: Copy {
     /// Calls the replacement, and has a frame on the stack until that is done.
     ///
     /// If the last thing that the replacement does is to call another function, the compiler makes
     /// a jump of that, and the replacement has no frame any more while the task is in there, and
     /// while it counts as having left the patch. This one's last thing is something else.
-    const WRAPPER: *mut c_void;
+    const WRAPPER: Self;
 }
 
 /// Keeps the caller from ending in a jump, and from being one with others which do the same.
@@ -129,40 +129,39 @@ fn keep_frame<M: Replacement>() {
 
 macro_rules! signatures {
     ($($type:ident $arg:ident)*) => {
-        signatures!(@one [unsafe extern "C" fn] $($type $arg)*);
-        signatures!(@one [extern "C" fn] $($type $arg)*);
+        signatures!(@one
+            [#[doc = "# Safety\n\nAs for the replacement."]]
+            [unsafe extern "C" fn] $($type $arg)*);
+        signatures!(@one [] [extern "C" fn] $($type $arg)*);
         signatures!(@rest $($type $arg)*);
     };
     (@rest) => {};
     (@rest $first:ident $first_arg:ident $($type:ident $arg:ident)*) => {
         signatures!($($type $arg)*);
     };
-    (@one [$($fn:tt)*] $($type:ident $arg:ident)*) => {
+    (@one [$($docs:tt)*] [$($fn:tt)*] $($type:ident $arg:ident)*) => {
         impl<M: Replacement, R, $($type),*> Signature<M> for $($fn)* ($($type),*) -> R {
-            const WRAPPER: *mut c_void = {
-                /// # Safety
-                ///
-                /// As for the replacement.
-                unsafe extern "C" fn wrapper<M: Replacement, R, $($type),*>($($arg: $type),*) -> R {
+            const WRAPPER: Self = {
+                $($docs)*
+                $($fn)* wrapper<M: Replacement, R, $($type),*>($($arg: $type),*) -> R {
                     type Target<R, $($type),*> = unsafe extern "C" fn($($type),*) -> R;
                     let target = M::target();
                     // SAFETY: By the contract of `Replacement` it has this type.
                     let target: Target<R, $($type),*> = unsafe { core::mem::transmute(target) };
-                    // SAFETY: By the requirement of this function.
+                    // SAFETY: By the requirement of this function, if it is unsafe.
                     let result = unsafe { target($($arg),*) };
                     keep_frame::<M>();
                     result
                 }
-                let wrapper: unsafe extern "C" fn($($type),*) -> R = wrapper::<M, R, $($type),*>;
-                wrapper as *mut c_void
+                wrapper::<M, R, $($type),*>
             };
         }
     };
 }
 signatures!(A a B b C c D d E e F f G g H h I i J j K k L l);
 
-/// What C is to call for the replacement `M`, whose type is that of `_replacement`.
-pub const fn wrapper<M: Replacement, F: Signature<M>>(_replacement: F) -> *mut c_void {
+/// What the kernel is to call for the replacement `M`, whose type is that of `_replacement`.
+pub const fn wrapper<M: Replacement, F: Signature<M>>(_replacement: F) -> F {
     F::WRAPPER
 }
 

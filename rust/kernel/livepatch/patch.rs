@@ -171,7 +171,7 @@ impl<P: Patch> Slot<P> {
         unsafe { state.access() }
     }
 
-    /// Notes whether the patch was in use by all tasks and is being disabled. For callbacks.
+    /// Sets whether all tasks have used the patch, and it is being disabled. For callbacks.
     pub(super) fn set_leaving(&self, leaving: bool) {
         self.leaving.store(leaving, Relaxed);
     }

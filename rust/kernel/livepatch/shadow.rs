@@ -45,8 +45,7 @@ pub struct Pending {
 
 impl Pending {
     /// Nothing is pending.
-    #[allow(clippy::new_without_default)]
-    pub const fn new() -> Self {
+    pub const fn none() -> Self {
         Self {
             drops: Atomic::new(0),
             closing: Atomic::new(false),
@@ -480,7 +479,7 @@ mod tests {
     // SAFETY: It does not go.
     unsafe impl Owner for Kunit {
         fn pending() -> &'static Pending {
-            static PENDING: Pending = Pending::new();
+            static PENDING: Pending = Pending::none();
             &PENDING
         }
     }
@@ -594,7 +593,7 @@ mod tests {
     // SAFETY: Closed below, by the only user.
     unsafe impl Owner for Going {
         fn pending() -> &'static Pending {
-            static PENDING: Pending = Pending::new();
+            static PENDING: Pending = Pending::none();
             &PENDING
         }
     }

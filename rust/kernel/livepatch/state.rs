@@ -52,9 +52,9 @@ impl StateId {
     ///
     /// # Safety
     ///
-    /// All patches that have a state of this number must mean the same one, whoever has written
-    /// them, and keep the data that [`State::Data`] and [`State::EARLIER`] say in `klp_state::data`
-    /// of each version.
+    /// All patches that have a state of this number must mean the same one, those of other authors
+    /// included, and keep the data that [`State::Data`] and [`State::EARLIER`] say in
+    /// `klp_state::data` of each version.
     pub const unsafe fn shared_with_c(number: usize) -> Self {
         assert!(number != 0, "the id of a state must not be 0");
         Self { number, name: "" }

@@ -409,16 +409,24 @@ impl<'a> Debug<'a> {
         self.proto_of(*die, ret)
     }
 
-    /// The type of the function that a variable of Rust points to, with its ABI.
+    /// The type of the function that a variable of Rust points to, or would point to by a pointer
+    /// behind that, with its ABI.
     pub fn function_pointer(&self, variable: Die) -> Result<Option<Proto>> {
-        let Some(pointer) = self.pointer_in(variable)? else {
+        let Some(mut pointer) = self.pointer_in(variable)? else {
             return Ok(None);
         };
-        let entry = self.entry(pointer)?;
-        let Some(target) = self.reference(pointer, &entry, dw::DW_AT_type)? else {
+        let mut entry = self.entry(pointer)?;
+        let Some(mut target) = self.reference(pointer, &entry, dw::DW_AT_type)? else {
             return Ok(None);
         };
-        let function = self.entry(target)?;
+        let mut function = self.entry(target)?;
+        if function.tag() == dw::DW_TAG_pointer_type {
+            (pointer, entry) = (target, function);
+            let Some(behind) = self.reference(pointer, &entry, dw::DW_AT_type)? else {
+                return Ok(None);
+            };
+            (target, function) = (behind, self.entry(behind)?);
+        }
         if function.tag() != dw::DW_TAG_subroutine_type || !self.is_rust(target) {
             return Ok(None);
         }

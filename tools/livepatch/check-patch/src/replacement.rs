@@ -153,6 +153,11 @@ impl<'a> Declared<'a> {
         let object = func.object.as_deref().unwrap_or("vmlinux");
         let entry = format!("{FUNC}{object}.{},{}", func.name, func.sympos);
         if let Some(address) = self.image.address_of(&entry) {
+            if self.image.read(address, 8) != Some(func.new_func) {
+                return Ok(Err(format!(
+                    "the static {entry} does not point to its replacement"
+                )));
+            }
             return match self.pointer_at(address)? {
                 Ok(proto) => known(proto, None),
                 Err(why) => Ok(Err(why)),

@@ -853,6 +853,7 @@ fn each_entry_has_a_static_of_its_type() {
     ]);
     let replacement = "extern \"C\" fn replacement(_: u32) -> i32 { 0 }\n";
     let typed = |symbol: &str, name: &str, ty: &str| {
+        // SAFETY: The function is not called by that type.
         format!(
             "#[used] #[export_name = \"{symbol}\"] static {name}: {ty} = unsafe {{ core::mem::transmute(replacement as extern \"C\" fn(u32) -> i32) }};"
         )
@@ -879,8 +880,7 @@ fn each_entry_has_a_static_of_its_type() {
             "differs vmlinux:show: argument 1 is *mut u8 here and unsigned int (4 bytes, unsigned) in the kernel",
         ],
     );
-    // A static of another position is not that of the entry. One that points elsewhere is: what the
-    // kernel calls is a function of the macro's, which calls what the author has written.
+    // A static of another position, or one that points elsewhere, is not that of the entry.
     let elsewhere = "#[used] #[export_name = \".klp.type.func.vmlinux.show,0\"] static T: unsafe extern \"C\" fn(u32) -> i32 = other;
         unsafe extern \"C\" fn other(a: u32) -> i32 { a as i32 }";
     let other_position = typed(".klp.type.func.vmlinux.cmdline_show,1", "TYPE_1", pointer);
@@ -891,7 +891,7 @@ fn each_entry_has_a_static_of_its_type() {
         2,
         &[
             &format!("not checked vmlinux:cmdline_show: {merged}"),
-            "ok vmlinux:show",
+            "not checked vmlinux:show: the static .klp.type.func.vmlinux.show,0 does not point to its replacement",
         ],
     );
 }
@@ -930,6 +930,7 @@ fn replacements_without_statics_of_their_entries() {
     );
 
     let two = rust_patch(&[("cmdline_show", "other", 0), ("show", "replacement", 0)]);
+    // SAFETY: The function is not called.
     let other = "extern \"C\" fn other(s: *mut u8) -> i32 { unsafe { *s as i32 } }
         #[used] static TYPE_show: extern \"C\" fn(u32) -> i32 = replacement;
         #[used] static TYPE_cmdline_show: extern \"C\" fn(*mut u8) -> i32 = other;";
@@ -947,7 +948,7 @@ fn types_of_symbols() {
     let case = Case::new("rust-symbols", TARGETS[0]);
     case.kernel("int target_func(int a) { return a; } unsigned called(long a, struct seq_file *m) { return a; } void *other(void) { return 0; }");
     let symbol = |name: &str, ty: &str| {
-        format!("#[used] #[export_name = \".klp.type.sym.{name}\"] static SYM: Option<unsafe extern \"C\" fn{ty}> = None;")
+        format!("#[used] #[export_name = \".klp.type.sym.{name}\"] static mut SYM: *const unsafe extern \"C\" fn{ty} = core::ptr::null();")
     };
     let text = format!(
         "extern \"C\" fn replacement(a: i32) -> i32 {{ a }}

@@ -194,6 +194,7 @@ pub struct Opaque<T> { value: UnsafeCell<MaybeUninit<T>>, _pin: PhantomPinned }
 pub struct SeqFile { inner: Opaque<bindings::seq_file> }
 #[repr(transparent)]
 pub struct Shared<T>(Opaque<T>);
+// SAFETY: Nothing of this is run.
 unsafe impl<T> Sync for Shared<T> {}
 const fn shared<T>(value: T) -> Shared<T> {
     Shared(Opaque { value: UnsafeCell::new(MaybeUninit::new(value)), _pin: PhantomPinned })
