@@ -90,10 +90,10 @@ script build.sh "$ARCH" "$CORE" debuginfo prepare
 # shellcheck disable=SC2086
 build_object $place
 mod=$out/${place% *}/${place#* }.o
-list=$("$tool" --list "$mod")
+# Symbols that the patch calls are in the same files as what it replaces.
+list=$("$tool" --list "$mod" | sed 's/^symbol //')
 
 # The objects that the functions come from, by the names that a built kernel has.
-list=$(sed 's/^symbol //' <<<"$list")
 mapfile -t functions < <(sed -n 's/^vmlinux:\([^,]*\).*/\1/p' <<<"$list" | sort -u)
 vmlinux=() targets=()
 if [ "${#functions[@]}" != 0 ]; then

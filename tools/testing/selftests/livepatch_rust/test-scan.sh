@@ -51,11 +51,16 @@ others_switch() {
 	pause 1
 }
 
-# must_wait RULE: the transition waits for the task, and would not without this rule.
-must_wait() {
+# waits: the transition waits for the task.
+waits() {
 	others_switch
 	expect $LP/klpr_patch_a/transition 1
 	expect "/proc/$PID/patch_state" 0
+}
+
+# must_wait RULE: the transition waits for the task, and would not without this rule.
+must_wait() {
+	waits
 	if can_skip "$1"; then
 		echo Y >"$HOOKS/skip_$1"
 		wait_until 30 settled klpr_patch_a || fail "the transition does not end without the rule"
@@ -86,15 +91,31 @@ long_periods
 
 is_held() { value_is $SLOT/parameters/held "$1"; }
 
+# hold: a task is preempted in klpr_slot, which is loaded.
+hold() {
+	cat $SLOT/hold >/dev/null &
+	PID=$!
+	wait_until 20 is_held 1 || fail "the task is not held"
+}
+
+# let_go COUNT: these many tasks are still held; release them, and clean up.
+let_go() {
+	is_held "$1" || fail "$1 tasks are not held any more"
+	echo 1 >$SLOT/parameters/release
+	wait
+	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
+	disable klpr_patch_a
+	unload klpr_patch_a
+	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+}
+
 # in_slot: a task is preempted in the slot of a kprobe.
 is_optimized() { grep -q 'klpr_slot_fill.*\[OPTIMIZED\]' /sys/kernel/debug/kprobes/list; }
 in_slot() {
 	local page word found=
 	insmod "$MODS/klpr_slot.ko" probe=1 || fail "klpr_slot cannot be loaded"
 	wait_until 20 is_optimized || fail "the kprobe is not optimized: $(cat /sys/kernel/debug/kprobes/list)"
-	cat $SLOT/hold >/dev/null &
-	PID=$!
-	wait_until 20 is_held 1 || fail "the task is not held"
+	hold
 	page=$(awk '/kprobe_optinsn_page/ { print substr($1, 1, 13) }' /proc/kallsyms)
 	[ -n "$page" ] || fail "no slot is in kallsyms"
 	while read -r word; do
@@ -108,13 +129,7 @@ if has_config CONFIG_X86_64 && has_config CONFIG_OPTPROBES; then
 	in_slot
 	load_nowait klpr_patch_a what=slot
 	must_wait generated_code
-	is_held 1 || fail "the task is not held any more"
-	echo 1 >$SLOT/parameters/release
-	wait
-	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
-	disable klpr_patch_a
-	unload klpr_patch_a
-	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+	let_go 1
 	ok
 else
 	skip_case "the test has a slot for x86_64 only"
@@ -123,26 +138,16 @@ fi
 start "a task preempted in a part of a function that is elsewhere"
 if [ -e "$MODS/klpr_slot.ko" ]; then
 	insmod "$MODS/klpr_slot.ko" cold=1 || fail "klpr_slot cannot be loaded"
-	cat $SLOT/hold >/dev/null &
-	PID=$!
-	wait_until 20 is_held 1 || fail "the task is not held"
+	hold
 	grep -q 'klpr_split\.cold' /proc/$PID/stack || fail "the task is not there: $(cat /proc/$PID/stack)"
 	load_nowait klpr_patch_a what=split
 	if has_rust_core || ! has_config CONFIG_UNWINDER_ORC; then
-		others_switch
-		expect $LP/klpr_patch_a/transition 1
-		expect "/proc/$PID/patch_state" 0
+		waits
 	else
 		# The core in C does not know that there are such parts.
 		wait_until 60 settled klpr_patch_a || fail "the core in C has become better"
 	fi
-	is_held 1 || fail "the task is not held any more"
-	echo 1 >$SLOT/parameters/release
-	wait
-	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
-	disable klpr_patch_a
-	unload klpr_patch_a
-	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+	let_go 1
 	ok
 else
 	skip_case "the test has such a function for x86_64 and s390 only"
@@ -159,14 +164,9 @@ if [ -e "$MODS/klpr_slot.ko" ]; then
 	wait_until 60 is_held 20 || fail "not all tasks are held"
 	target
 	load klpr_patch_a
-	is_held 20 || fail "some tasks are not held any more"
 	for pid in "${PIDS[@]}"; do expect "/proc/$pid/patch_state" -1; done
-	echo 1 >$SLOT/parameters/release
-	wait
-	disable klpr_patch_a
-	unload klpr_patch_a
+	let_go 20
 	no_target
-	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
 	ok
 else
 	skip_case "the test holds tasks on x86_64 and s390 only"

@@ -3,14 +3,20 @@
 //! A patch in Rust that leaves something to another one, `klpr_rust_keep2`.
 
 use kernel::{
-    bindings,
     livepatch::{
         livepatch,
-        Handover,
         Patch,
         SharedShadow, //
     },
     prelude::*, //
+};
+
+#[path = "klpr_rust_value.rs"]
+mod value;
+
+use value::{
+    key,
+    Value, //
 };
 
 livepatch! {
@@ -30,18 +36,6 @@ livepatch! {
             ],
         },
     },
-}
-
-/// The structure that has the variable.
-fn key() -> *const bindings::task_struct {
-    &raw const bindings::init_task
-}
-
-struct Value(c_int);
-
-// SAFETY: An integer, in both patches.
-unsafe impl Handover for Value {
-    const NAME: &'static str = "klpr/value";
 }
 
 struct Keep;

@@ -3,11 +3,9 @@
 //! A patch in Rust that takes over what `klpr_rust_keep1` has left.
 
 use kernel::{
-    bindings,
     livepatch::{
         livepatch,
         Access,
-        Handover,
         Patch,
         Shadow,
         SharedShadow, //
@@ -17,6 +15,14 @@ use kernel::{
         Arc,
         Completion, //
     }, //
+};
+
+#[path = "klpr_rust_value.rs"]
+mod value;
+
+use value::{
+    key,
+    Value, //
 };
 
 livepatch! {
@@ -45,18 +51,6 @@ livepatch! {
             ],
         },
     },
-}
-
-/// The structure that has the variables.
-fn key() -> *const bindings::task_struct {
-    &raw const bindings::init_task
-}
-
-struct Value(c_int);
-
-// SAFETY: An integer, in both patches.
-unsafe impl Handover for Value {
-    const NAME: &'static str = "klpr/value";
 }
 
 /// Frees another variable when it is dropped.
