@@ -469,6 +469,53 @@ impl<'a> Debug<'a> {
         Ok(found)
     }
 
+    /// The source file of a unit. rustc adds the name of a codegen unit to it.
+    fn file(&self, unit: &Unit<Reader<'a>>) -> Option<String> {
+        let name = unit.name?.to_string_lossy();
+        let file = name.split("/@/").next().filter(|file| !file.is_empty())?;
+        Some(file.to_string())
+    }
+
+    /// The source files of the code at these addresses, where a unit has them.
+    pub fn files_of_code(&self, addresses: &HashSet<u64>) -> Result<HashMap<u64, String>> {
+        let mut found = HashMap::new();
+        for unit in &self.units {
+            let root = unit.entry(unit.header.root_offset())?;
+            // gimli adds them without a check.
+            let size = root
+                .attr_value(dw::DW_AT_high_pc)
+                .and_then(|size| size.udata_value());
+            if unit.low_pc.checked_add(size.unwrap_or(0)).is_none() {
+                return Err(Error::new("its DWARF is malformed: a unit is too large"));
+            }
+            let mut ranges = self.dwarf.die_ranges(unit, &root)?;
+            while let Some(range) = ranges.next()? {
+                let here = |address: &&u64| (range.begin..range.end).contains(*address);
+                for address in addresses.iter().filter(here) {
+                    if let Some(file) = self.file(unit) {
+                        found.insert(*address, file);
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The source files of the variables at these addresses.
+    pub fn files_of_data(&self, addresses: &HashSet<u64>) -> Result<HashMap<u64, String>> {
+        let mut found = HashMap::new();
+        for variable in self.variables()? {
+            // What the linker has left out is at 0.
+            if addresses.contains(&variable.address) && (self.relocatable || variable.address != 0)
+            {
+                if let Some(file) = self.file(self.unit(variable.die)?) {
+                    found.insert(variable.address, file);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The layout of the first complete struct of that name.
     pub fn layout(&self, names: &[&str]) -> Result<HashMap<String, Layout>> {
         let mut found: HashMap<String, Layout> = HashMap::new();

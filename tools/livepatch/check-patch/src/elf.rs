@@ -13,7 +13,11 @@ use object::{
     Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarget, SectionFlags,
     SectionIndex, SymbolSection,
 };
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 /// Addresses of undefined symbols begin here; far from all sections.
 const UNDEFINED_BASE: u64 = 1 << 56;
@@ -23,6 +27,8 @@ const SECTION_ALIGN: u64 = 0x1_0000;
 
 /// A section that is there at run time.
 struct Section<'a> {
+    index: SectionIndex,
+    name: String,
     address: u64,
     size: u64,
     data: Cow<'a, [u8]>,
@@ -35,6 +41,12 @@ pub struct Symbol {
     pub undefined: bool,
     /// For one that is undefined: code refers to it.
     pub in_code: bool,
+    /// It is code, and not data.
+    pub function: bool,
+    /// The source file by the symbol table, which has that of local symbols only.
+    pub file: Option<Rc<str>>,
+    /// `None` for one that is a mere number, too.
+    section: Option<SectionIndex>,
 }
 
 /// An ELF file.
@@ -63,8 +75,12 @@ impl<'a> Image<'a> {
 
         // Lay out the sections.
         let mut bases: HashMap<SectionIndex, u64> = HashMap::new();
+        let mut code = HashSet::new();
         let mut next = SECTION_ALIGN;
         for section in file.sections() {
+            if is_code(&section) {
+                code.insert(section.index());
+            }
             let base = if !is_allocated(&section) {
                 0
             } else if relocatable {
@@ -87,7 +103,17 @@ impl<'a> Image<'a> {
         let mut addresses = HashMap::new();
         let mut symbols = Vec::new();
         let mut named = HashMap::new();
+        let mut source: Option<Rc<str>> = None;
         for symbol in file.symbols() {
+            let name = match symbol.name_bytes() {
+                Ok(name) if !name.is_empty() => Some(String::from_utf8_lossy(name).into_owned()),
+                _ => None,
+            };
+            // The local symbols of a file come after its name. One without a name ends them.
+            if symbol.kind() == object::SymbolKind::File {
+                source = name.map(Rc::from);
+                continue;
+            }
             let (address, undefined) = match symbol.section() {
                 SymbolSection::Section(index) => {
                     let base = if relocatable {
@@ -106,19 +132,24 @@ impl<'a> Image<'a> {
                 _ => continue,
             };
             addresses.insert(symbol.index(), address);
-            let name = match symbol.name_bytes() {
-                Ok(name) if !name.is_empty() => String::from_utf8_lossy(name).into_owned(),
-                _ => continue,
-            };
-            if symbol.kind() == object::SymbolKind::File {
+            let Some(name) = name else {
                 continue;
-            }
+            };
+            let section = symbol.section_index();
             named.insert(symbol.index(), symbols.len());
             symbols.push(Symbol {
                 name,
                 address,
                 undefined,
                 in_code: false,
+                function: match symbol.kind() {
+                    object::SymbolKind::Text => true,
+                    object::SymbolKind::Data | object::SymbolKind::Tls => false,
+                    // Assembly need not say what its symbols are.
+                    _ => section.is_some_and(|section| code.contains(&section)),
+                },
+                file: source.clone().filter(|_| symbol.is_local()),
+                section,
             });
         }
 
@@ -169,6 +200,8 @@ impl<'a> Image<'a> {
             }
             if allocated {
                 image.sections.push(Section {
+                    index: section.index(),
+                    name: name.to_string(),
                     address: bases.get(&section.index()).copied().unwrap_or(0),
                     size: section.size(),
                     data: data.clone(),
@@ -179,6 +212,41 @@ impl<'a> Image<'a> {
             }
         }
         Ok(image)
+    }
+
+    /// The symbols of that name, in the order in which livepatch counts them: that of kallsyms,
+    /// which is by address and leaves out mere numbers, and for a module that of its symbol table.
+    /// Data counts, too.
+    pub fn counted(&self, name: &str) -> Vec<&Symbol> {
+        let counts = |symbol: &&Symbol| {
+            symbol.name == name
+                && !symbol.undefined
+                && (self.relocatable || symbol.section.is_some())
+        };
+        let mut symbols: Vec<_> = self.symbols.iter().filter(counts).collect();
+        if !self.relocatable {
+            symbols.sort_by_key(|symbol| symbol.address);
+        }
+        symbols
+    }
+
+    /// Where a symbol is: its section and its place there, as in what is not linked the address is
+    /// of our making. `None` if the section is not there at run time.
+    pub fn place(&self, symbol: &Symbol) -> Option<(&str, u64)> {
+        let index = symbol.section?;
+        let section = self
+            .sections
+            .iter()
+            .find(|section| section.index == index)?;
+        let offset = symbol.address.wrapping_sub(section.address);
+        Some((&section.name, offset))
+    }
+
+    /// Whether it is a module as the kernel loads it, and not one of the objects that modules and
+    /// the kernel are linked of.
+    pub fn is_module(&self) -> bool {
+        let mut sections = self.sections.iter();
+        self.relocatable && sections.any(|section| section.name == ".gnu.linkonce.this_module")
     }
 
     /// A section's content, if there is any.

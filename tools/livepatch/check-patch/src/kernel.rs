@@ -137,32 +137,22 @@ impl<'a> Source<'a> {
         self.image.is_some_and(|image| !image.relocatable)
     }
 
-    /// The symbols of that name, in the order in which livepatch counts them: that of kallsyms,
-    /// which is by address, and for a module that of its symbol table. Data counts, too.
+    /// The symbols of that name, in the order in which livepatch counts them.
     fn candidates(&self, name: &str) -> Vec<Candidate<'_, 'a>> {
         let Some(image) = self.image.filter(|_| self.debug.is_some()) else {
             return Vec::new();
         };
-        let mut addresses: Vec<u64> = image
-            .symbols
-            .iter()
-            .filter(|symbol| !symbol.undefined && symbol.name == name)
-            .map(|symbol| symbol.address)
-            .collect();
-        if self.linked() {
-            addresses.sort_unstable();
-        }
-        addresses
-            .into_iter()
-            .map(|address| Candidate {
+        let symbols = image.counted(name).into_iter();
+        symbols
+            .map(|symbol| Candidate {
                 source: self,
-                address,
+                address: symbol.address,
             })
             .collect()
     }
 
     /// Why the file has no symbol of that name, where it tells.
-    fn absence(&self, name: &str) -> Option<String> {
+    pub fn absence(&self, name: &str) -> Option<String> {
         if let Some(why) = &self.unusable {
             return Some(why.clone());
         }

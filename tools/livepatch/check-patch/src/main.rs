@@ -5,6 +5,7 @@
 //! ```text
 //! klp-check-patch MODULE VMLINUX... [--target MODULE]...
 //! klp-check-patch --list MODULE
+//! klp-check-patch --sympos NAME VMLINUX|MODULE
 //! ```
 //!
 //! The exit status is 0 if all agree, 1 if something differs or the patch was built for another
@@ -28,6 +29,7 @@ mod error;
 mod kernel;
 mod patch;
 mod replacement;
+mod sympos;
 mod types;
 
 use btf::Btf;
@@ -46,7 +48,8 @@ use std::{
 use types::Typed;
 
 const USAGE: &str = "usage: klp-check-patch MODULE VMLINUX... [--target MODULE.ko]...\n       \
-                     klp-check-patch --list MODULE";
+                     klp-check-patch --list MODULE\n       \
+                     klp-check-patch --sympos NAME VMLINUX|MODULE.ko";
 
 /// What a person has typed.
 #[derive(Default)]
@@ -55,6 +58,8 @@ struct Options {
     kernel: Vec<String>,
     targets: Vec<String>,
     list: bool,
+    /// The name whose symbols are to be told, of the file that is in `module`.
+    sympos: Option<String>,
 }
 
 fn options(args: impl Iterator<Item = String>) -> Result<Options> {
@@ -64,6 +69,10 @@ fn options(args: impl Iterator<Item = String>) -> Result<Options> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--list" => options.list = true,
+            "--sympos" => {
+                let name = args.next().filter(|name| !name.is_empty());
+                options.sympos = Some(name.ok_or_else(|| Error::new("--sympos needs a name"))?);
+            }
             "--target" => options.targets.push(
                 args.next()
                     .ok_or_else(|| Error::new("--target needs a file"))?,
@@ -77,6 +86,12 @@ fn options(args: impl Iterator<Item = String>) -> Result<Options> {
     let mut files = files.into_iter();
     options.module = files.next().ok_or_else(|| Error::new(USAGE))?;
     options.kernel = files.collect();
+    let one_file = options.kernel.is_empty() && options.targets.is_empty();
+    if options.sympos.is_some() && (!one_file || options.list) {
+        return Err(Error::new(format!(
+            "--sympos takes one file and no other option; {USAGE}"
+        )));
+    }
     Ok(options)
 }
 
@@ -430,6 +445,12 @@ fn check(patch: &Patch<'_>, path: &str, files: &[Loaded<'_>]) -> Result<u8> {
 fn run() -> Result<u8> {
     let options = options(env::args())?;
     let module = read(&options.module)?;
+    if let Some(name) = &options.sympos {
+        for line in about(&module.path, sympos::lines(&module.bytes, name))? {
+            println!("{line}");
+        }
+        return Ok(0);
+    }
     let image = about(&module.path, Image::parse(&module.bytes))?;
     if !image.relocatable {
         return Err(Error::new(format!(
@@ -524,6 +545,14 @@ mod tests {
         assert!(parse(&["a.ko", "--frob"]).is_err());
         assert!(parse(&["a.ko", "--target"]).is_err());
         assert!(parse(&["--list", "a.ko"]).is_ok_and(|o| o.list));
+        assert!(parse(&["vmlinux", "--sympos"]).is_err());
+        assert!(parse(&["vmlinux", "--sympos", ""]).is_err());
+        assert!(parse(&["--sympos", "foo"]).is_err());
+        assert!(parse(&["--sympos", "foo", "vmlinux", "a.ko"]).is_err());
+        assert!(parse(&["--sympos", "foo", "vmlinux", "--list"]).is_err());
+        assert!(parse(&["--sympos", "foo", "vmlinux", "--target", "a.ko"]).is_err());
+        assert!(parse(&["--sympos", "foo", "vmlinux"])
+            .is_ok_and(|o| o.sympos.as_deref() == Some("foo") && o.module == "vmlinux"));
         assert!(parse(&["a.ko", "vmlinux", "--target", "b.ko"])
             .is_ok_and(|o| o.kernel == ["vmlinux"] && o.targets == ["b.ko"]));
     }

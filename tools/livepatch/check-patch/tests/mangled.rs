@@ -184,6 +184,21 @@ fn dwarf_of_the_kernel() {
 }
 
 #[test]
+fn symbols_of_a_name() {
+    let case = Case::new("mangled-sympos", TARGETS[0]);
+    let data = format!("{TYPES} struct node table __asm__(\"dup\") = {{ .bits = 1 }};");
+    case.c("data", &data, &["-g"]);
+    run("objcopy", &["--localize-symbol=dup", "data.o"], &case.dir);
+    case.c("code", "int dup(int a) { return a; }", &["-g"]);
+    let link = |args: &[&str]| run("lld", &[args, &["data.o", "code.o"]].concat(), &case.dir);
+    link(&["-r", "-o", "module"]);
+    link(&["-e", "0", "-o", "vmlinux"]);
+    for file in ["module", "vmlinux"] {
+        try_all(&case, file, &["--sympos", "dup", file]);
+    }
+}
+
+#[test]
 fn btf_of_the_kernel() {
     let case = c("mangled-btf");
     let args = ["--btf_encode_detached=raw", "kernel.o"];
