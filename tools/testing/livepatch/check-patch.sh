@@ -16,24 +16,7 @@ KLP_GOAL="check-patch MOD=$MOD${VMLINUX:+ VMLINUX=\"$VMLINUX\"}${TARGETS:+ TARGE
 # script NAME ARGUMENTS...: another script, which has said what is wrong if it fails.
 script() { "$KLP_TOOLS/$1" "${@:2}" || exit 2; }
 
-build_tool() {
-	check_patch_cargo build
-	cp "$KLP_CACHE/check-patch/target/"*/debug/klp-check-patch "$tool.new"
-	mv "$tool.new" "$tool"
-}
-
-make_tool() {
-	[ ! -x "$tool" ] || return 0
-	mkdir -p "$KLP_CACHE/check-patch"
-	step "Building check-patch" "check the network, then run the same command again" build_tool
-}
-
-tool=$(check_patch_tool)
-if [ ! -x "$tool" ]; then
-	need_root
-	script setup.sh
-	with_lock check-patch make_tool
-fi
+have_check_patch
 
 if [ -n "${VMLINUX:-}" ]; then
 	args=()

@@ -405,7 +405,7 @@ our_warnings() {
 	' - "$1"
 }
 
-# The tool of `make check-patch`, a crate of its own. What cargo fetches and
+# The tool of `make check-patch` and `make sympos`, a crate of its own. What cargo fetches and
 # builds is kept in the cache, so that the network is needed once.
 CHECK_PATCH=tools/livepatch/check-patch
 
@@ -439,6 +439,28 @@ check_patch_cargo() {
 			sub=$1; shift
 			exec cargo "$sub" --locked --offline "$@"
 		' cargo "$CHECK_PATCH" "$@"
+}
+
+build_check_patch() {
+	check_patch_cargo build
+	cp "$KLP_CACHE/check-patch/target/"*/debug/klp-check-patch "$tool.new"
+	mv "$tool.new" "$tool"
+}
+
+make_check_patch() {
+	[ ! -x "$tool" ] || return 0
+	mkdir -p "$KLP_CACHE/check-patch"
+	step "Building check-patch" "check the network, then run the same command again" build_check_patch
+}
+
+# have_check_patch: build the tool if it is not there. Its path is in $tool. What fails
+# has the status of the tool's own errors.
+have_check_patch() {
+	tool=$(check_patch_tool)
+	[ ! -x "$tool" ] || return 0
+	need_root
+	"$KLP_TOOLS/setup.sh" || exit 2
+	with_lock check-patch make_check_patch
 }
 
 # check_options: refuse what we do not know, before anything is done.
