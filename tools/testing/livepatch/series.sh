@@ -24,6 +24,7 @@ parts=(
 "s390/kprobes: leave calls redirected by others alone||0011-*|A kprobe undoes what a livepatch does, without a word."
 "s390/stacktrace: call stacks with BPF trampolines unreliable||0016-*|A trampoline has in a register where the call goes on, which no stack shows."
 "powerpc/ftrace: let functions of an ops jump||0012-*|There the place of a jump is taken by what ftrace_caller would call, as r2 has to be kept."
+"rust: allow C helpers to be inlined on 64-bit powerpc||0020-*|Five of them cost a patched call in a transition more than all else that the handler does."
 "rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0003-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
 "livepatch: add a core in Rust|kernel/livepatch/* !kernel/livepatch/hooks.c !kernel/livepatch/exiting.c include/trace/*|0004-* 0005-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
 "livepatch: switch kernel threads whenever they schedule||0013-*|One that never sleeps is running whenever somebody looks at it."
