@@ -101,7 +101,8 @@ int stack_scan_next(struct stack_scan *scan, unsigned long *addr)
 		word = *next++;
 		if (!arch_may_be_code(word))
 			continue;
-		if (arch_may_be_generated(word) && !__module_address(word))
+		if (arch_may_be_generated(word) && !__module_address(word) &&
+		    arch_is_generated(word))
 			return -EINVAL;
 		if (word - scan->low < scan->size) {
 			scan->next = next;

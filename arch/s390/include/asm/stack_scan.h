@@ -20,6 +20,7 @@
 #ifndef _ASM_S390_STACK_SCAN_H
 #define _ASM_S390_STACK_SCAN_H
 
+#include <linux/kernel.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
 
@@ -41,6 +42,17 @@ static __always_inline bool arch_may_be_code(unsigned long addr)
 static __always_inline bool arch_may_be_generated(unsigned long addr)
 {
 	return addr < MODULES_END;
+}
+
+/*
+ * Pointers to user space may be the same numbers, as that is another address space;
+ * they are on the stack of most tasks that are in a system call. So ask those who
+ * generate code. Nobody tells the hotpatch trampolines of modules; see above for why
+ * they do not matter.
+ */
+static __always_inline bool arch_is_generated(unsigned long addr)
+{
+	return kernel_text_address(addr);
 }
 
 #endif /* _ASM_S390_STACK_SCAN_H */

@@ -39,4 +39,10 @@ static __always_inline bool arch_may_be_generated(unsigned long addr)
 	return addr >= MODULES_VADDR && addr < MODULES_END;
 }
 
+/* Nothing else is there. */
+static __always_inline bool arch_is_generated(unsigned long addr)
+{
+	return true;
+}
+
 #endif /* _ASM_X86_STACK_SCAN_H */
