@@ -11,7 +11,7 @@
 
 use kernel::{
     bindings,
-    ffi::{c_int, c_ulong, c_void},
+    ffi::{c_ulong, c_void},
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
@@ -358,6 +358,7 @@ unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, dtor: bindings::klp_shadow
 mod tests {
     use super::*;
     use core::sync::atomic::{AtomicUsize, Ordering};
+    use kernel::ffi::c_int;
 
     const ID: c_ulong = 0x6b6c7074;
 

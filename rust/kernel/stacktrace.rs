@@ -363,8 +363,9 @@ mod tests {
     #[test]
     fn scans_of_the_current_task_begin_at_a_frame() {
         let mut entries = [0; 64];
+        let task = current!();
         // SAFETY: It is the current task.
-        let len = unsafe { save_reliable(current!(), &mut entries) }.unwrap_or(0);
+        let len = unsafe { save_reliable(task, &mut entries) }.unwrap_or(0);
         // The thread that runs this was started by a function that is there for all of them.
         let outermost = entries.get(len.wrapping_sub(1)).copied().unwrap_or(0);
         let found = scan_callers(outermost..outermost + 1);

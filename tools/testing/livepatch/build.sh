@@ -61,16 +61,19 @@ configure() {
 	cp "$out/.klp-fragment.new" "$out/.klp-fragment"
 }
 
+# Linkers do not know livepatch relocations; objtool makes them of a description, once:
+# the module's own file stays as kbuild has made it. That objtool can only do for x86 in
+# 7.3.
+post_link() { # MODULE, without .ko, below the build's folder
+	[ "$arch" != x86_64 ] || [ ! -e "$out/$1.ko" ] || {
+		cp "$out/$1.ko" "$out/$1.linked.ko"
+		enter "/klp/build/$name/tools/objtool/objtool" klp post-link "/klp/build/$name/$1.linked.ko"
+	}
+}
+
 build() {
 	kmake "$name" "$IMAGE_TARGET" modules
-	# Linkers do not know livepatch relocations; objtool makes them of a
-	# description, once: the module's own file stays as kbuild has made it. That
-	# objtool can only do for x86 in 7.3.
-	local ko=samples/livepatch/rust_livepatch_unexported
-	[ "$arch" != x86_64 ] || [ ! -e "$out/$ko.ko" ] || {
-		cp "$out/$ko.ko" "$out/$ko.linked.ko"
-		enter "/klp/build/$name/tools/objtool/objtool" klp post-link "/klp/build/$name/$ko.linked.ko"
-	}
+	post_link samples/livepatch/rust_livepatch_unexported
 }
 
 user_program() { # SOURCE PROGRAM OPTIONS...
@@ -143,7 +146,7 @@ build_all() {
 	for stamp in "$out"/.klp-built-*; do
 		[ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$key" ] || rm -f "$stamp"
 	done
-	rm -f "$out/.klp-built-$goal"
+	rm -f "$out/.klp-built-$goal" "$out/.klp-warned-$goal"
 	step "Configuring $name" "look at the lines above" configure
 	if [ $# != 0 ]; then
 		compile "Building $* of $name" "look at the lines above" kmake "$name" "$@"
@@ -155,7 +158,13 @@ build_all() {
 			compile "Building the tests' modules for $name" "look at the lines above" build_tests
 		fi
 	fi
-	[ -n "$warned" ] || echo "$key" >"$out/.klp-built-$goal"
+	# What has warned is not as it should be: it is built, and its warnings shown, the next
+	# time again. Who has just had it built may use it.
+	if [ -z "$warned" ]; then
+		echo "$key" >"$out/.klp-built-$goal"
+	else
+		echo "$key" >"$out/.klp-warned-$goal"
+	fi
 }
 
 main() {

@@ -294,9 +294,10 @@ build_key() {
 	} | sha256sum | cut -c1-16
 }
 
-# is_built NAME GOAL: whether this was built of what there is now.
+# is_built NAME GOAL [warned]: whether this was built of what there is now, or was with
+# warnings.
 is_built() {
-	[ "$(cat "$KLP_CACHE/build/$1/.klp-built-$2" 2>/dev/null)" = "$(build_key)" ]
+	[ "$(cat "$KLP_CACHE/build/$1/.klp-${3:-built}-$2" 2>/dev/null)" = "$(build_key)" ]
 }
 
 # begin_build NAME: a new build begins as a copy of the one that the tests of the core in
@@ -331,6 +332,7 @@ hold_build() {
 		"$KLP_TOOLS/build.sh" "$@"
 		lock "build-$build" 7 -s
 		! is_built "$build" "$goal" || return 0
+		! is_built "$build" "$goal" warned || return 0
 		exec 7>&-
 	done
 }
