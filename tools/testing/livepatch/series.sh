@@ -28,6 +28,7 @@ parts=(
 "rust: add abstractions of ftrace, stacks, symbols and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0003-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
 "livepatch: add a core in Rust|kernel/livepatch/* !kernel/livepatch/hooks.c !kernel/livepatch/exiting.c include/trace/*|0004-* 0005-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
 "livepatch: switch kernel threads whenever they schedule||0013-*|One that never sleeps is running whenever somebody looks at it."
+"rust: kbuild: make bindings of a module's own header||0021-*|A patch that needs a structure of a private header has it as C has it."
 "rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0006-*|A livepatch is declared by a macro and checked when it is compiled."
 "samples: livepatch: add samples in Rust|samples/*|0007-*|Shows what the API for livepatches in Rust is for, and that it works."
 "selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, the ways by which tasks switch, patches in Rust."
