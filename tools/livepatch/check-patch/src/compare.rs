@@ -47,6 +47,8 @@ pub enum Caller {
     Kernel,
     /// The function is one of the kernel's that the patch calls.
     Patch,
+    /// It is a variable ([`Proto::of_variable`]), which both may read and write.
+    Nobody,
 }
 
 /// Compares a function's type in the patch (`here`) with that in the kernel (`there`).
@@ -67,11 +69,23 @@ pub fn compare(here: &Typed<'_>, there: &Typed<'_>, caller: Caller) -> Result<Fi
             "has the ABI \"{abi}\" here and \"C\" in the kernel"
         ));
     }
-    let roles = match caller {
-        Caller::Kernel => (Role::In, Role::Out),
-        Caller::Patch => (Role::Out, Role::In),
-    };
-    comparison.protos(&here.proto, &there.proto, "", roles)?;
+    match caller {
+        Caller::Kernel => {
+            comparison.protos(&here.proto, &there.proto, "", (Role::In, Role::Out))?;
+        }
+        Caller::Patch => {
+            comparison.protos(&here.proto, &there.proto, "", (Role::Out, Role::In))?;
+        }
+        Caller::Nobody => {
+            let place = Place {
+                at: "it".into(),
+                role: Role::Memory,
+            };
+            for (here, there) in here.proto.args.iter().zip(&there.proto.args) {
+                comparison.ty(*here, *there, &place)?;
+            }
+        }
+    }
     while let Some((here, there)) = comparison.todo.pop_front() {
         comparison.structs(here, there)?;
     }

@@ -438,6 +438,26 @@ impl<'a> Debug<'a> {
         }))
     }
 
+    /// The type of a variable of C, for a comparison.
+    pub fn variable(&self, variable: Die) -> Result<Option<Proto>> {
+        for (at, entry) in self.origins(variable)? {
+            if let Some(ty) = self.reference(at, &entry, dw::DW_AT_type)? {
+                return Ok(Some(Proto::of_variable(self.id(ty), self.is_rust(ty))));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The type that a variable of Rust points to, for a comparison.
+    pub fn pointee(&self, variable: Die) -> Result<Option<Proto>> {
+        let Some(pointer) = self.pointer_in(variable)? else {
+            return Ok(None);
+        };
+        let entry = self.entry(pointer)?;
+        let target = self.reference(pointer, &entry, dw::DW_AT_type)?;
+        Ok(target.map(|ty| Proto::of_variable(self.id(ty), true)))
+    }
+
     /// All variables that have an address.
     pub fn variables(&self) -> Result<Vec<Variable>> {
         let mut found = Vec::new();

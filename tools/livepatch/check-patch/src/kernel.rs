@@ -278,6 +278,50 @@ pub fn original<'a>(
     }))
 }
 
+/// What the files of an object tell of one of its variables. `module`: they are those of a module.
+pub fn variable<'a>(
+    sources: &[Source<'a>],
+    name: &str,
+    sympos: u64,
+    module: bool,
+) -> Result<Original<'a>> {
+    let mut candidates: Vec<_> = sources.iter().flat_map(|s| s.candidates(name)).collect();
+    let whole = sources.len() == 1 && (module || sources.iter().all(Source::linked));
+    let note = match choose(&mut candidates, sympos, whole) {
+        Ok(note) => note,
+        Err(why) => return Ok(Original::Unknown(why)),
+    };
+    if candidates.is_empty() {
+        return Ok(Original::Unknown(
+            match sources.iter().all(|source| source.debug.is_none()) {
+                true => "BTF is not read for variables; give a vmlinux with DWARF".into(),
+                false => "the kernel has no variable of that name".into(),
+            },
+        ));
+    }
+    let mut types = Vec::new();
+    for candidate in &candidates {
+        let Some(debug) = candidate.source.debug else {
+            continue;
+        };
+        for variable in debug.variables()? {
+            if variable.address == candidate.address && variable.name == name {
+                let proto = debug.variable(variable.die)?;
+                types.extend(proto.map(|proto| Typed {
+                    types: debug,
+                    proto,
+                }));
+            }
+        }
+    }
+    if types.is_empty() {
+        return Ok(Original::Unknown(
+            "the kernel's debug information does not tell its type, or it is a function".into(),
+        ));
+    }
+    Ok(Original::Known { types, note })
+}
+
 /// Leaves the candidate that `sympos` stands for. `whole`: these are all, in their order.
 /// Otherwise all are left, with a note that says so.
 fn choose(

@@ -241,7 +241,7 @@ fn check_replacement(
     check_types(&here.typed, Caller::Kernel, original, notes)
 }
 
-/// Compare what the patch takes a function of the kernel for with what it is.
+/// Compare what the patch takes a function or a variable of the kernel for with what it is.
 fn check_symbol(
     patch: &Patch<'_>,
     symbol: &Symbol,
@@ -254,8 +254,18 @@ fn check_symbol(
         (Err(why), _) | (_, Err(why)) => Verdict::Unchecked(why),
         (Ok(sources), Ok(here)) => {
             let module = symbol.object.is_some();
-            let original = kernel::original(sources, &symbol.name, symbol.sympos, module)?;
-            check_types(&here, Caller::Patch, original, &mut notes)?
+            let (name, sympos) = (symbol.name.as_str(), symbol.sympos);
+            let (original, caller) = match symbol.variable {
+                true => (
+                    kernel::variable(sources, name, sympos, module)?,
+                    Caller::Nobody,
+                ),
+                false => (
+                    kernel::original(sources, name, sympos, module)?,
+                    Caller::Patch,
+                ),
+            };
+            check_types(&here, caller, original, &mut notes)?
         }
     };
     report(&symbol.label(), verdict, &[], &notes, tally);

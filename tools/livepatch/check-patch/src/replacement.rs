@@ -20,6 +20,8 @@ use std::collections::{HashMap, HashSet};
 const FUNC: &str = ".klp.type.func.";
 /// Of the static of a function that the patch calls.
 const SYMBOL: &str = ".klp.type.sym.";
+/// The same for its variables that the patch uses.
+const VARIABLE: &str = ".klp.type.var.";
 
 /// A type, or why it is not known.
 pub type Known<T> = std::result::Result<T, String>;
@@ -48,8 +50,9 @@ pub struct Replacement<'a> {
     pub note: Option<String>,
 }
 
-/// A function of the kernel's that the patch calls by a livepatch relocation.
+/// A function or a variable of the kernel's that the patch uses by a livepatch relocation.
 pub struct Symbol {
+    pub variable: bool,
     /// The module that has it; `None` is the kernel itself.
     pub object: Option<String>,
     pub name: String,
@@ -68,10 +71,11 @@ impl Symbol {
     }
 
     /// `OBJECT.NAME,SYMPOS`; names of functions may have dots, those of modules have none.
-    fn parse(text: &str, address: u64) -> Option<Self> {
+    fn parse(text: &str, address: u64, variable: bool) -> Option<Self> {
         let (object, rest) = text.split_once('.')?;
         let (name, sympos) = rest.rsplit_once(',')?;
         Some(Symbol {
+            variable,
             object: (object != "vmlinux").then(|| object.to_string()),
             name: name.to_string(),
             sympos: sympos.parse().ok()?,
@@ -137,9 +141,14 @@ impl<'a> Declared<'a> {
             Some(variable) => self.debug.function_pointer(variable.die)?,
             None => None,
         };
-        Ok(proto.ok_or_else(|| {
+        Ok(self.told(proto))
+    }
+
+    /// What a static has told, or why not.
+    fn told(&self, proto: Option<Proto>) -> Known<Proto> {
+        proto.ok_or_else(|| {
             "the module has no debug information of the static that has its type".into()
-        }))
+        })
     }
 
     /// The type of a replacement.
@@ -223,11 +232,13 @@ impl<'a> Declared<'a> {
         }
     }
 
-    /// The functions of the kernel's that the patch calls, as far as it tells their types.
+    /// The functions of the kernel's that the patch calls, and its variables that the patch uses, as
+    /// far as it tells their types.
     pub fn symbols(&self) -> Vec<Symbol> {
         let parse = |symbol: &crate::elf::Symbol| {
-            let text = symbol.name.strip_prefix(SYMBOL)?;
-            Symbol::parse(text, symbol.address)
+            let variable = symbol.name.strip_prefix(VARIABLE);
+            let text = variable.or_else(|| symbol.name.strip_prefix(SYMBOL))?;
+            Symbol::parse(text, symbol.address, variable.is_some())
         };
         let defined = self.image.symbols.iter().filter(|symbol| !symbol.undefined);
         defined.filter_map(parse).collect()
@@ -235,9 +246,12 @@ impl<'a> Declared<'a> {
 
     /// The type that the patch has for one of them.
     pub fn symbol(&self, symbol: &Symbol) -> Result<Known<Typed<'a>>> {
-        Ok(self
-            .pointer_at(symbol.address)?
-            .map(|proto| self.typed(proto)))
+        let proto = match self.variables.get(&symbol.address) {
+            Some(static_) if symbol.variable => self.debug.pointee(static_.die)?,
+            Some(static_) => self.debug.function_pointer(static_.die)?,
+            None => None,
+        };
+        Ok(self.told(proto).map(|proto| self.typed(proto)))
     }
 }
 
@@ -247,10 +261,10 @@ mod tests {
 
     #[test]
     fn names_of_entries() {
-        let symbol = Symbol::parse("my_mod.work.cold,2", 0).unwrap();
+        let symbol = Symbol::parse("my_mod.work.cold,2", 0, false).unwrap();
         assert_eq!(symbol.label(), "symbol my_mod:work.cold,2");
-        let symbol = Symbol::parse("vmlinux.printk,0", 0).unwrap();
+        let symbol = Symbol::parse("vmlinux.printk,0", 0, false).unwrap();
         assert_eq!(symbol.label(), "symbol vmlinux:printk");
-        assert!(Symbol::parse("vmlinux.printk", 0).is_none());
+        assert!(Symbol::parse("vmlinux.printk", 0, true).is_none());
     }
 }

@@ -141,6 +141,19 @@ pub struct Proto {
     pub abi: Option<String>,
 }
 
+impl Proto {
+    /// A variable, as a function that is given one: what is compared is the type of that.
+    pub fn of_variable(ty: Id, rust: bool) -> Self {
+        Proto {
+            ret: Id::VOID,
+            args: vec![ty],
+            variadic: false,
+            rust,
+            abi: None,
+        }
+    }
+}
+
 /// A function, with the types that its own refers to.
 #[derive(Clone)]
 pub struct Typed<'a> {

@@ -979,6 +979,62 @@ fn types_of_symbols() {
     assert_eq!(status, 1);
 }
 
+/// What the patch takes variables of the kernel's for.
+#[test]
+fn types_of_variables() {
+    let case = Case::new("rust-variables", TARGETS[0]);
+    case.kernel(
+        "int target_func(int a) { return a; }
+        int number = 1; const char *line = \"x\"; long many[3] = { 1 };
+        struct pair { int a; long b; }; static struct pair both = { 1, 2 }, *other = &both;
+        void *use(void) { return other; } void called(void) { }",
+    );
+    let variable = |name: &str, ty: &str| {
+        format!("mod m_{name} {{ use super::*; #[used] #[export_name = \".klp.type.var.vmlinux.{name},0\"] static mut VAR: *const {ty} = core::ptr::null(); }}")
+    };
+    let text = |types: [&str; 5]| {
+        let names = ["number", "line", "many", "both", "called"];
+        let statics: String = names
+            .iter()
+            .zip(types)
+            .map(|(name, ty)| variable(name, ty))
+            .collect();
+        format!(
+            "extern \"C\" fn replacement(a: i32) -> i32 {{ a }}
+            #[repr(C)] pub struct Pair {{ a: i32, b: i64 }}
+            #[repr(C)] pub struct Riap {{ b: i64, a: i32 }}
+            #[used] #[export_name = \".klp.type.func.vmlinux.target_func,0\"] static TYPE: extern \"C\" fn(i32) -> i32 = replacement;
+            {statics}"
+        )
+    };
+    case.rust(&text(["i32", "*const i8", "[i64; 3]", "Pair", "i32"]));
+    let (status, mut said) = case.check(&["patch.o", "kernel.o"]);
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "not checked symbol vmlinux:called: the kernel's debug information does not tell its type, or it is a function",
+            "ok symbol vmlinux:both",
+            "ok symbol vmlinux:line",
+            "ok symbol vmlinux:many",
+            "ok symbol vmlinux:number",
+            "ok vmlinux:target_func",
+            "patch.o: 5 agree, 0 differ, 1 not checked",
+        ]
+    );
+    assert_eq!(status, 2);
+    case.rust(&text(["u64", "i32", "[i64; 4]", "Riap", "i32"]));
+    let (status, said) = case.check(&["patch.o", "kernel.o"]);
+    for name in ["number", "line", "many", "both"] {
+        let label = format!("differs symbol vmlinux:{name}: it ");
+        assert!(
+            said.iter().any(|line| line.starts_with(&label)),
+            "{said:#?}"
+        );
+    }
+    assert_eq!(status, 1);
+}
+
 /// The vermagic of a module and that of a vmlinux.
 #[test]
 fn vermagic_is_compared() {
