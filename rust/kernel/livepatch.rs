@@ -76,6 +76,7 @@ pub use self::{
         Patch, //
     },
     shadow::{
+        CShadow,
         Ref,
         Shadow,
         SharedShadow, //

@@ -31,7 +31,10 @@ use crate::{
 use core::{
     marker::PhantomData,
     ops::Deref,
-    ptr, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use pin_init::PinInit;
 
@@ -442,6 +445,157 @@ impl<T: Handover> SharedShadow<T> {
     /// Leaves what is there to others.
     #[doc(hidden)]
     pub fn unload(&self) {}
+}
+
+/// Shadow variables that patches in C have, too, by the number that they know them by.
+///
+/// With these a patch in Rust can take the place of one in C, and one in C that of a patch in Rust.
+/// What C does is all there is: a variable is `T`, in memory of C's. Only its address is returned,
+/// as nobody knows who may free it meanwhile, and it is not freed when the patch's module is
+/// unloaded. Freeing a variable drops its `T`, at once, where a patch in C has a destructor; the
+/// memory stays until RCU's readers are done.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     livepatch::CShadow,
+///     prelude::*, //
+/// };
+///
+/// /// What samples/livepatch/livepatch-shadow-fix1.c keeps: memory that leaks otherwise.
+/// #[repr(transparent)]
+/// struct Leak(*mut c_void);
+///
+/// // SAFETY: It can be freed by any task.
+/// unsafe impl Send for Leak {}
+///
+/// impl Drop for Leak {
+///     fn drop(&mut self) {
+///         // SAFETY: `kmalloc()` has made it, and nobody else uses it.
+///         unsafe { kernel::bindings::kfree(self.0) };
+///     }
+/// }
+///
+/// // SAFETY: Patches in C have this under the number.
+/// static LEAKS: CShadow<Leak> = unsafe { CShadow::new(1) };
+///
+/// # let structure = 0u32;
+/// LEAKS.get_or_alloc(&structure, || Leak(core::ptr::null_mut()), GFP_KERNEL)?;
+/// assert!(LEAKS.get(&structure).is_some());
+/// LEAKS.free(&structure);
+/// assert!(LEAKS.get(&structure).is_none());
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// Wraps C's `klp_shadow_get()`, `klp_shadow_get_or_alloc()`, `klp_shadow_free()` and
+/// `klp_shadow_free_all()`.
+pub struct CShadow<T: Send + 'static> {
+    id: c_ulong,
+    _value: PhantomData<fn(T) -> T>,
+}
+
+impl<T: Send + 'static> CShadow<T> {
+    /// Those with the number `id`.
+    ///
+    /// # Safety
+    ///
+    /// All variables of this number must be a `T`, whichever patch has made them, and other patches
+    /// must not expect more than to drop one as `T` is dropped.
+    pub const unsafe fn new(id: usize) -> Self {
+        Self {
+            id: id as c_ulong,
+            _value: PhantomData,
+        }
+    }
+
+    /// Returns where the variable of the structure at `obj` is, if it has one.
+    ///
+    /// It is there until somebody frees it, and its memory until RCU's readers are done then. Takes
+    /// no lock. May be called wherever RCU is watching.
+    pub fn get<O: ?Sized>(&self, obj: *const O) -> Option<NonNull<T>> {
+        // SAFETY: Takes any address.
+        let found = unsafe { bindings::klp_shadow_get(address(obj), self.id) };
+        NonNull::new(found.cast())
+    }
+
+    /// Returns where the variable of the structure at `obj` is, and makes it if it has none.
+    ///
+    /// `init` is called if there is none, with a lock held and interrupts disabled: it must not
+    /// sleep, nor use shadow variables. It is there as for [`Self::get`]. May be called where
+    /// `flags` allow it, but not from NMIs; on PREEMPT_RT only where a spinlock may be taken.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn get_or_alloc<O: ?Sized, F: FnOnce() -> T>(
+        &self,
+        obj: *const O,
+        init: F,
+        flags: Flags,
+    ) -> Result<NonNull<T>> {
+        /// # Safety
+        ///
+        /// To be called by C, once, with the memory for a `T` and a pointer to an `Option<F>`.
+        unsafe extern "C" fn construct<T, F: FnOnce() -> T>(
+            _obj: *mut c_void,
+            shadow_data: *mut c_void,
+            ctor_data: *mut c_void,
+        ) -> c_int {
+            // SAFETY: By the requirement of this function.
+            let init = unsafe { &mut *ctor_data.cast::<Option<F>>() };
+            match init.take() {
+                // SAFETY: As above.
+                Some(init) => unsafe { shadow_data.cast::<T>().write(init()) },
+                None => return EINVAL.to_errno(),
+            }
+            0
+        }
+
+        const {
+            // That of C's structure, behind which the data begin.
+            assert!(align_of::<T>() <= align_of::<c_ulong>());
+        }
+        let mut init = Some(init);
+        // SAFETY: `construct` is told what it wants. What there is already is a `T`, too.
+        let found = unsafe {
+            bindings::klp_shadow_get_or_alloc(
+                address(obj),
+                self.id,
+                size_of::<T>(),
+                flags.as_raw(),
+                Some(construct::<T, F>),
+                (&raw mut init).cast(),
+            )
+        };
+        NonNull::new(found.cast()).ok_or(ENOMEM)
+    }
+
+    /// Frees the variable of the structure at `obj`, if it has one.
+    ///
+    /// Its value is dropped with a lock held and interrupts disabled, so that dropping it must not
+    /// sleep, nor use shadow variables. May be called in any context but NMIs; on PREEMPT_RT only
+    /// where a spinlock may be taken.
+    pub fn free<O: ?Sized>(&self, obj: *const O) {
+        // SAFETY: Variables of this number are a `T`.
+        unsafe { bindings::klp_shadow_free(address(obj), self.id, Some(Self::destruct)) };
+    }
+
+    /// Frees the variables of all structures, as [`Self::free`] does.
+    pub fn free_all(&self) {
+        // SAFETY: Variables of this number are a `T`.
+        unsafe { bindings::klp_shadow_free_all(self.id, Some(Self::destruct)) };
+    }
+
+    /// What C calls for a variable that it has unlinked.
+    ///
+    /// # Safety
+    ///
+    /// To be called by C, once, with the data of a variable.
+    unsafe extern "C" fn destruct(_obj: *mut c_void, shadow_data: *mut c_void) {
+        // SAFETY: By the requirement of this function. Nobody finds it any more.
+        unsafe { shadow_data.cast::<T>().drop_in_place() };
+    }
 }
 
 /// Refuses a name that two authors might think of.
