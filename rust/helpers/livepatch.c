@@ -11,6 +11,7 @@
 #include <linux/livepatch_hooks.h>
 #include <linux/livepatch_sched.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/pid.h>
 #include <linux/rculist.h>
 #include <linux/sched/idle.h>
@@ -206,6 +207,11 @@ __rust_helper void rust_helper_cond_resched(void)
 __rust_helper void rust_helper_set_notify_signal(struct task_struct *task)
 {
 	set_notify_signal(task);
+}
+
+__rust_helper void *rust_helper_livepatch_per_cpu_ptr(void *base, unsigned int cpu)
+{
+	return per_cpu_ptr((void __percpu *)base, cpu);
 }
 
 __rust_helper unsigned int rust_helper_cpumask_next_possible(int cpu)

@@ -62,7 +62,11 @@
 mod callbacks;
 #[doc(hidden)]
 pub mod declare;
+mod original;
+#[doc(hidden)]
+pub mod param;
 mod patch;
+mod percpu;
 mod shadow;
 mod state;
 
@@ -75,6 +79,7 @@ pub use self::{
         Access,
         Patch, //
     },
+    percpu::PerCpu,
     shadow::{
         CShadow,
         Ref,
@@ -84,6 +89,7 @@ pub use self::{
     state::{
         Conversion,
         Old,
+        ReadState,
         State,
         StateData,
         StateId,

@@ -29,6 +29,7 @@ use syn::{
     spanned::Spanned,
     Attribute,
     Error,
+    Expr,
     FnArg,
     Ident,
     LitBool,
@@ -110,24 +111,57 @@ struct Function {
     promise: Option<Span>,
     name: Name,
     sympos: u64,
+    caller: Option<Caller>,
+    cfgs: Vec<Attribute>,
     replacement: Path,
 }
 
-/// What the attributes of a function say of its symbol.
-#[derive(Default)]
-struct SymbolAttributes {
-    /// Which of the symbols of that name, from 1; 0 if there is just one.
-    sympos: Option<u64>,
-    /// The name, where it is not that of the function's declaration.
-    symbol: Option<LitStr>,
-    /// Doc comments.
+/// A function of the patch that calls the one that is replaced: `#[original(<name>)]`.
+struct Caller {
     docs: Vec<Attribute>,
+    visibility: Visibility,
+    name: Ident,
 }
 
-impl Parse for SymbolAttributes {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
+/// What the attributes of an entry say.
+#[derive(Default)]
+struct Attributes {
+    /// Which of the symbols of that name, from 1; 0 if there is just one.
+    sympos: Option<u64>,
+    /// The name, where it is not that of the declaration.
+    symbol: Option<LitStr>,
+    /// What calls the function that is replaced.
+    original: Option<(Visibility, Ident)>,
+    /// Whether each CPU has its own.
+    percpu: Option<Path>,
+    /// Doc comments.
+    docs: Vec<Attribute>,
+    /// The entry is there if all of these say so.
+    cfgs: Vec<Attribute>,
+}
+
+impl Attributes {
+    /// Parses them, and refuses those that are not among `known`, doc comments and `#[cfg]`.
+    fn parse(input: ParseStream<'_>, what: &str, known: &[(&str, &str)]) -> Result<Self> {
         let mut this = Self::default();
         for attr in input.call(Attribute::parse_outer)? {
+            let is_known = ["doc", "cfg"]
+                .iter()
+                .chain(known.iter().map(|(name, _)| name))
+                .any(|name| attr.path().is_ident(name));
+            if !is_known {
+                let forms: String = known
+                    .iter()
+                    .map(|(_, form)| format!("`{form}`, "))
+                    .collect();
+                return Err(Error::new_spanned(
+                    attr,
+                    format!(
+                        "unknown attribute: {what} may have {forms}`#[cfg(<predicate>)]` and doc \
+                        comments"
+                    ),
+                ));
+            }
             let twice = match &attr.meta {
                 Meta::List(list) if list.path.is_ident("sympos") => {
                     let number: LitInt = list.parse_args()?;
@@ -143,15 +177,27 @@ impl Parse for SymbolAttributes {
                 Meta::List(list) if list.path.is_ident("symbol") => {
                     this.symbol.replace(list.parse_args()?).is_some()
                 }
+                Meta::List(list) if list.path.is_ident("original") => {
+                    let caller = list.parse_args_with(|input: ParseStream<'_>| {
+                        Ok((input.parse()?, input.parse()?))
+                    })?;
+                    this.original.replace(caller).is_some()
+                }
+                Meta::Path(path) if path.is_ident("percpu") => {
+                    this.percpu.replace(path.clone()).is_some()
+                }
                 Meta::NameValue(value) if value.path.is_ident("doc") => {
                     this.docs.push(attr.clone());
+                    false
+                }
+                Meta::List(list) if list.path.is_ident("cfg") => {
+                    this.cfgs.push(attr.clone());
                     false
                 }
                 _ => {
                     return Err(Error::new_spanned(
                         attr,
-                        "unknown attribute: a function may have `#[sympos(<number>)]`, \
-                        `#[symbol(\"<name>\")]` and doc comments",
+                        "this attribute is not written like that",
                     ))
                 }
             };
@@ -163,8 +209,14 @@ impl Parse for SymbolAttributes {
     }
 }
 
-impl SymbolAttributes {
-    /// The name of the symbol of a function that is declared as `ident`.
+/// The attributes that name one of several symbols.
+const SYMPOS: (&str, &str) = ("sympos", "#[sympos(<number>)]");
+const SYMBOL: (&str, &str) = ("symbol", "#[symbol(\"<name>\")]");
+const ORIGINAL: (&str, &str) = ("original", "#[original(<name>)]");
+const PERCPU: (&str, &str) = ("percpu", "#[percpu]");
+
+impl Attributes {
+    /// The name of the symbol that is declared as `ident`.
     fn name(&self, ident: &Ident) -> Name {
         self.symbol.as_ref().map_or(ident.into(), Name::from)
     }
@@ -226,7 +278,8 @@ fn argument_types(sig: &Signature) -> impl Iterator<Item = &Type> {
 
 impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let attributes: SymbolAttributes = input.parse()?;
+        let known = [SYMPOS, SYMBOL, ORIGINAL];
+        let attributes = Attributes::parse(input, "a function", &known)?;
 
         let is_signature =
             input.peek(Token![unsafe]) || input.peek(Token![extern]) || input.peek(Token![fn]);
@@ -246,12 +299,24 @@ impl Parse for Function {
             (Original::Known(known.clone()), promise, name)
         };
 
+        if let (Original::Known(_), Some((_, caller))) = (&original, &attributes.original) {
+            return Err(Error::new_spanned(
+                caller,
+                "to be called, the function is to be declared: `unsafe extern \"C\" fn …`",
+            ));
+        }
         input.parse::<Token![=>]>()?;
         Ok(Self {
             original,
             promise,
             name,
             sympos: attributes.sympos.unwrap_or(0),
+            caller: attributes.original.map(|(visibility, name)| Caller {
+                docs: attributes.docs,
+                visibility,
+                name,
+            }),
+            cfgs: attributes.cfgs,
             replacement: input.parse()?,
         })
     }
@@ -301,7 +366,8 @@ impl Function {
                 ::kernel::livepatch::declare::wrapper::<Replacement, _>(replacement)
             }},
         };
-        Ok(quote_spanned! {replacement.span()=> {
+        let cfgs = &self.cfgs;
+        Ok(quote_spanned! {replacement.span()=> #(#cfgs)* {
             struct Replacement;
 
             // SAFETY: It returns the function whose type is given below.
@@ -320,35 +386,157 @@ impl Function {
             )
         }})
     }
+
+    /// Expands to the function that calls this one of `object`, if there is to be one, and to what
+    /// finds the way past its hook, in `funcs`, where it comes after `before`.
+    fn expand_caller(
+        &self,
+        object: &Name,
+        funcs: &Ident,
+        before: &[Function],
+    ) -> Option<(TokenStream, TokenStream)> {
+        let (Some(caller), Original::Declared(sig)) = (&self.caller, &self.original) else {
+            return None;
+        };
+        let label = format!(
+            "__livepatch_original_{}_{}_{}",
+            object.ident_part(),
+            self.name.ident_part(),
+            self.sympos
+        );
+        let behind = format_ident!("{}", label.to_uppercase(), span = caller.name.span());
+        let Caller {
+            docs,
+            visibility,
+            name,
+        } = caller;
+        let cfgs = &self.cfgs;
+        let output = &sig.output;
+        let types: Vec<_> = argument_types(sig).collect();
+        let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
+        let doc = format!(
+            "\n\nCalls `{}()` of {}, which the patch replaces, as it is without the patch.\n\n\
+            # Safety\n\n\
+            As for that function. To be called from its replacement, or where else {} is known \
+            to be patched.",
+            self.name.text, object.text, object.text
+        );
+        let item = quote! {
+            #(#cfgs)*
+            static #behind: ::kernel::livepatch::declare::Behind =
+                ::kernel::livepatch::declare::Behind::unknown();
+
+            #(#cfgs)*
+            ::kernel::livepatch_original!(#label, #behind);
+
+            #(#cfgs)*
+            #(#docs)*
+            #[doc = #doc]
+            #visibility unsafe fn #name(#(#args: #types),*) #output {
+                #[allow(improper_ctypes)]
+                extern "C" {
+                    #[link_name = #label]
+                    fn function(#(#args: #types),*) #output;
+                }
+                // Where the function has a pointer to its data in r2, that is for the compiler to
+                // restore, which it does for what it calls by a pointer.
+                #[cfg(target_arch = "powerpc64")]
+                // SAFETY: It is a pointer to the same function.
+                let function: unsafe extern "C" fn(#(#types),*) #output = unsafe {
+                    ::core::mem::transmute(::kernel::livepatch::declare::by_pointer(
+                        function as *const (),
+                    ))
+                };
+                // SAFETY: By the requirement of this function. The author promises that the
+                // function has this type.
+                unsafe { function(#(#args),*) }
+            }
+        };
+        let before = count(before.iter().map(|function| function.cfgs.as_slice()));
+        let resolve = quote! {
+            #(#cfgs)*
+            {
+                extern "C" {
+                    #[link_name = #label]
+                    fn stub();
+                }
+                let funcs = #funcs.get().cast::<::kernel::bindings::klp_func>();
+                let func = funcs.wrapping_add(#before);
+                // SAFETY: By the requirement of this function. It has this code, which nobody runs
+                // as nobody uses the patch yet.
+                unsafe {
+                    ::kernel::livepatch::declare::resolve(func, &#behind, stub as *const ())
+                }?;
+            }
+        };
+        Some((item, resolve))
+    }
 }
 
-/// A function that is not exported: `#[sympos(2)] unsafe extern "C" fn name(…) -> …`.
+/// What a symbol stands for.
+enum SymbolKind {
+    /// `unsafe extern "C" fn name(…) -> …`.
+    Function(Box<Signature>),
+    /// `static name: <type>`.
+    Variable {
+        name: Ident,
+        type_: Box<Type>,
+        /// Whether each CPU has its own.
+        is_percpu: bool,
+    },
+}
+
+/// A function or a variable that is not exported: `#[sympos(2)] <declaration>`.
 struct Symbol {
     docs: Vec<Attribute>,
+    cfgs: Vec<Attribute>,
     name: Name,
     sympos: u64,
     visibility: Visibility,
-    signature: Signature,
+    kind: SymbolKind,
 }
 
 impl Parse for Symbol {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let attributes: SymbolAttributes = input.parse()?;
+        let known = [SYMPOS, SYMBOL, PERCPU];
+        let attributes = Attributes::parse(input, "a symbol", &known)?;
         let visibility = input.parse()?;
-        let signature: Signature = input.parse()?;
-        check_signature(&signature)?;
-        if signature.unsafety.is_none() {
-            return Err(Error::new_spanned(
-                &signature,
-                "what the kernel does not export is called at the caller's risk: write `unsafe`",
-            ));
-        }
+        let (ident, kind) = if input.peek(Token![static]) {
+            input.parse::<Token![static]>()?;
+            let name: Ident = input.parse()?;
+            input.parse::<Token![:]>()?;
+            let kind = SymbolKind::Variable {
+                name: name.clone(),
+                type_: input.parse()?,
+                is_percpu: attributes.percpu.is_some(),
+            };
+            (name, kind)
+        } else {
+            let signature: Signature = input.parse()?;
+            check_signature(&signature)?;
+            if signature.unsafety.is_none() {
+                return Err(Error::new_spanned(
+                    &signature,
+                    "what the kernel does not export is called at the caller's risk: write \
+                    `unsafe`",
+                ));
+            }
+            if let Some(percpu) = &attributes.percpu {
+                return Err(Error::new_spanned(
+                    percpu,
+                    "this is for variables: `#[percpu] static name: <type>`",
+                ));
+            }
+            let name = signature.ident.clone();
+            (name, SymbolKind::Function(Box::new(signature)))
+        };
         Ok(Self {
-            name: attributes.name(&signature.ident),
+            name: attributes.name(&ident),
             sympos: attributes.sympos.unwrap_or(0),
             docs: attributes.docs,
+            cfgs: attributes.cfgs,
             visibility,
-            signature,
+            kind,
         })
     }
 }
@@ -367,24 +555,23 @@ fn describe_relocation(object: &str, place: &str, symbol: &str) -> String {
 }
 
 impl Symbol {
-    /// Expands to a function that calls the symbol of `object`, and to the name of the place that
-    /// has its address.
+    /// Expands to a function that calls the symbol of `object`, or returns where it is, and to the
+    /// name of the place that has its address.
     ///
     /// The address comes by a livepatch relocation. Linkers do not know these; therefore it is
     /// described in a section from which `objtool klp post-link` makes it in the end. The symbol is
     /// weak so that the module can be linked until then.
     fn expand(&self, object: &Name) -> (TokenStream, Ident) {
-        let name = &self.signature.ident;
         let slot = format_ident!(
             "__livepatch_{}_{}_{}",
             object.ident_part(),
             self.name.ident_part(),
             self.sympos
         );
-        let type_symbol = type_symbol("sym", object, &self.name, self.sympos);
-        let is_vmlinux = object.text == "vmlinux";
-        let object = &object.text;
-        let symbol = format!(".klp.sym.{object}.{},{}", self.name.text, self.sympos);
+        let symbol = format!(
+            ".klp.sym.{}.{},{}",
+            object.text, self.name.text, self.sympos
+        );
         let asm = format!(
             "\n.weak \"{symbol}\"\n\
             .pushsection .data..livepatch, \"aw\"\n\
@@ -392,8 +579,129 @@ impl Symbol {
             {slot}: .quad \"{symbol}\"\n\
             .popsection\n\
             {}",
-            describe_relocation(object, &slot.to_string(), &format!("\"{symbol}\""))
+            describe_relocation(&object.text, &slot.to_string(), &format!("\"{symbol}\""))
         );
+        let cfgs = &self.cfgs;
+        let address = quote! {
+            #(#cfgs)*
+            ::core::arch::global_asm!(
+                #asm,
+                reloc = const ::kernel::livepatch::declare::RELOC_TYPE,
+            );
+
+            #(#cfgs)*
+            extern "C" {
+                static #slot: ::kernel::livepatch::declare::Address;
+            }
+        };
+        let user = match &self.kind {
+            SymbolKind::Function(signature) => {
+                self.expand_function(object, signature, &slot, &symbol)
+            }
+            SymbolKind::Variable {
+                name,
+                type_,
+                is_percpu,
+            } => self.expand_variable(object, name, type_, *is_percpu, &slot),
+        };
+        (quote!(#address #user), slot)
+    }
+
+    /// Expands to what tells `make check-patch` of which type the symbol is.
+    fn expand_type(&self, kind: &str, object: &Name, type_: TokenStream) -> TokenStream {
+        let type_symbol = type_symbol(kind, object, &self.name, self.sympos);
+        let cfgs = &self.cfgs;
+        quote! {
+            #(#cfgs)*
+            const _: () = {
+                #[export_name = #type_symbol]
+                #[link_section = ".init.rodata"]
+                #[used(compiler)]
+                static mut TYPE: *const #type_ = ::core::ptr::null();
+            };
+        }
+    }
+
+    /// Expands to a function that returns where the variable is.
+    fn expand_variable(
+        &self,
+        object: &Name,
+        name: &Ident,
+        type_: &Type,
+        is_percpu: bool,
+        slot: &Ident,
+    ) -> TokenStream {
+        let static_ = self.expand_type("var", object, type_.to_token_stream());
+        let (cfgs, docs, visibility) = (&self.cfgs, &self.docs, &self.visibility);
+        let called = &self.name.text;
+        let which = if is_percpu {
+            "where each CPU has"
+        } else {
+            "where there is"
+        };
+        let (pointer, convert) = if is_percpu {
+            (
+                quote!(::kernel::livepatch::PerCpu<#type_>),
+                // SAFETY: That it is one of these is the author's promise.
+                quote!(unsafe { ::kernel::livepatch::PerCpu::new(found) }),
+            )
+        } else {
+            (quote!(::core::ptr::NonNull<#type_>), quote!(found))
+        };
+        let doc = format!("\n\nReturns {which} `{called}` of {}.", object.text);
+        let found = quote! {
+            // SAFETY: The static is there, defined above.
+            let found = ::core::ptr::NonNull::new(unsafe { #slot.get() } as *mut #type_);
+        };
+        let (more, result, body) = if object.text == "vmlinux" {
+            let body = quote! {
+                #found
+                // SAFETY: The address was there when the module was initialised.
+                let found = unsafe { found.unwrap_unchecked() };
+                // SAFETY: The author promises that it is one for each CPU, if it says so.
+                #convert
+            };
+            (String::new(), pointer, body)
+        } else {
+            let body = quote! {
+                #found
+                // SAFETY: The author promises that it is one for each CPU, if it says so.
+                found.map(|found| #convert)
+            };
+            (
+                format!(
+                    " `None` if {} is not loaded. What is returned is valid until that is \
+                    unloaded.",
+                    object.text
+                ),
+                quote!(::core::option::Option<#pointer>),
+                body,
+            )
+        };
+        quote! {
+            #static_
+
+            #(#cfgs)*
+            #(#docs)*
+            #[doc = #doc]
+            #[doc = #more]
+            #visibility fn #name() -> #result {
+                #body
+            }
+        }
+    }
+
+    /// Expands to a function that calls the symbol.
+    fn expand_function(
+        &self,
+        object: &Name,
+        signature: &Signature,
+        slot: &Ident,
+        symbol: &str,
+    ) -> TokenStream {
+        let name = &signature.ident;
+        let is_vmlinux = object.text == "vmlinux";
+        let object_name = &object.text;
         // A jump of 5 bytes, whose last four are the distance to the symbol from behind them.
         let jump = format_ident!("{slot}_jump");
         let jump_asm = format!(
@@ -405,30 +713,34 @@ impl Symbol {
             .popsection\n\
             {}",
             describe_relocation(
-                object,
+                object_name,
                 &format!(".L{jump} + 1"),
                 &format!("\"{symbol}\" - 4")
             )
         );
         let jump_name = jump.to_string();
 
-        let docs = &self.docs;
-        let visibility = &self.visibility;
-        let output = &self.signature.output;
-        let types: Vec<_> = argument_types(&self.signature).collect();
+        let (cfgs, docs, visibility) = (&self.cfgs, &self.docs, &self.visibility);
+        let output = &signature.output;
+        let types: Vec<_> = argument_types(signature).collect();
         let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
+        let static_ = self.expand_type(
+            "sym",
+            object,
+            quote!(unsafe extern "C" fn(#(#types),*) #output),
+        );
         let called = &self.name.text;
         let module = (!is_vmlinux).then(|| {
             format!(
-                " Returns `None` without calling it if {object} is not loaded.\n\n# Safety\n\n\
-                As for that function. {object} must not be unloaded meanwhile, as it is not where \
-                one of its functions runs, or what replaces one."
+                " Returns `None` without calling it if {object_name} is not loaded.\n\n# Safety\n\n\
+                As for that function. {object_name} must not be unloaded meanwhile, as it is not \
+                where one of its functions runs, or what replaces one."
             )
         });
         let module = module.unwrap_or("\n\n# Safety\n\nAs for that function.".into());
         // A paragraph of its own, behind what the author says.
-        let doc = format!("\n\nCalls `{called}()` of {object}.{module}");
-        let result = match &self.signature.output {
+        let doc = format!("\n\nCalls `{called}()` of {object_name}.{module}");
+        let result = match output {
             ReturnType::Default => quote!(()),
             ReturnType::Type(_, type_) => type_.to_token_stream(),
         };
@@ -448,34 +760,20 @@ impl Symbol {
                 quote!(::core::option::Option::Some(result)),
             )
         };
-        let function = quote! {
-            ::core::arch::global_asm!(
-                #asm,
-                reloc = const ::kernel::livepatch::declare::RELOC_TYPE,
-            );
-
-            extern "C" {
-                static #slot: ::kernel::livepatch::declare::Address;
-            }
-
+        quote! {
             // Where each address that is called has to be marked as such (IBT, kCFI), a function is
             // not that nobody calls by its address. So it is jumped to, from a place that is called
             // by name.
             #[cfg(target_arch = "x86_64")]
+            #(#cfgs)*
             ::core::arch::global_asm!(
                 #jump_asm,
                 reloc = const ::kernel::livepatch::declare::JUMP_RELOC_TYPE,
             );
 
-            const _: () = {
-                /// Tells `make check-patch` the type of the function.
-                #[export_name = #type_symbol]
-                #[link_section = ".init.rodata"]
-                #[used(compiler)]
-                static mut TYPE: *const unsafe extern "C" fn(#(#types),*) #output =
-                    ::core::ptr::null();
-            };
+            #static_
 
+            #(#cfgs)*
             #(#docs)*
             #[doc = #doc]
             #visibility unsafe fn #name(#(#args: #types),*) -> #result {
@@ -497,8 +795,7 @@ impl Symbol {
                 let result = unsafe { function(#(#args),*) };
                 #present
             }
-        };
-        (function, slot)
+        }
     }
 }
 
@@ -542,6 +839,7 @@ fn check_promise(unsafety: Option<Token![unsafe]>, key: &str, promise: Option<Sp
 
 /// vmlinux or a module: `name: { functions: […], symbols: […], callbacks: <type> }`.
 struct Object {
+    cfgs: Vec<Attribute>,
     name: Name,
     functions: Vec<Function>,
     symbols: Vec<Symbol>,
@@ -550,6 +848,7 @@ struct Object {
 
 impl Parse for Object {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = Attributes::parse(input, "an object", &[])?;
         let name = if input.peek(LitStr) {
             Name::from(&input.parse::<LitStr>()?)
         } else {
@@ -569,13 +868,22 @@ impl Parse for Object {
             check_promise(*unsafety, "functions", promise)?;
         }
         if let Some(List { unsafety, entries }) = &symbols {
-            let promise = entries.first().map(|symbol| symbol.signature.ident.span());
+            let promise = entries.first().map(|symbol| symbol.name.span);
             check_promise(*unsafety, "symbols", promise)?;
         }
+        let mut functions = functions.map_or(Vec::new(), |list| list.entries);
+        let mut symbols = symbols.map_or(Vec::new(), |list| list.entries);
+        // What it has is there under its conditions.
+        let functions_cfgs = functions.iter_mut().map(|function| &mut function.cfgs);
+        let symbols_cfgs = symbols.iter_mut().map(|symbol| &mut symbol.cfgs);
+        for cfgs in functions_cfgs.chain(symbols_cfgs) {
+            cfgs.extend(attributes.cfgs.iter().cloned());
+        }
         Ok(Self {
+            cfgs: attributes.cfgs,
             name,
-            functions: functions.map_or(Vec::new(), |list| list.entries),
-            symbols: symbols.map_or(Vec::new(), |list| list.entries),
+            functions,
+            symbols,
             callbacks,
         })
     }
@@ -589,7 +897,8 @@ impl Object {
     /// Refuses a function that is named twice.
     fn check(&self) -> Result<()> {
         let mut seen = HashMap::new();
-        for function in &self.functions {
+        // Of those that are there under a condition, the core finds out.
+        for function in self.functions.iter().filter(|entry| entry.cfgs.is_empty()) {
             // A name that is unique is the first of its kind.
             let key = (&function.name.text, function.sympos.max(1));
             if let Some(first) = seen.insert(key, function.name.span) {
@@ -616,6 +925,7 @@ impl Object {
     /// vmlinux, where an author has not named it.
     fn implied() -> Self {
         Self {
+            cfgs: Vec::new(),
             name: Name {
                 text: "vmlinux".into(),
                 span: Span::call_site(),
@@ -626,8 +936,15 @@ impl Object {
         }
     }
 
-    /// Expands to the type with what the object does when it is patched and unpatched.
-    fn hooks(&self, state: &TokenStream, has_state: bool, states: &[Type]) -> TokenStream {
+    /// Expands to the type with what the object does when it is patched and unpatched. `originals`
+    /// finds the functions that are called past their hooks, `states` are those of the patch.
+    fn hooks(
+        &self,
+        state: &TokenStream,
+        has_state: bool,
+        originals: Option<&Ident>,
+        states: Option<&Ident>,
+    ) -> TokenStream {
         // What a type lacks is reported where it is named.
         let span = self.span();
         let mut hooks = match &self.callbacks {
@@ -636,20 +953,19 @@ impl Object {
             },
             None => quote!(::kernel::livepatch::declare::NoHooks),
         };
-        if !self.is_vmlinux() {
-            return hooks;
-        }
-        if !states.is_empty() {
-            let states = states
-                .iter()
-                .rev()
-                .fold(quote!(()), |rest, state| quote!((#state, #rest)));
+        if let (true, Some(states)) = (self.is_vmlinux(), states) {
             hooks = quote_spanned! {span=>
                 ::kernel::livepatch::declare::WithStates<#state, #states, #hooks>
             };
         }
-        if has_state {
+        if self.is_vmlinux() && has_state {
             hooks = quote_spanned!(span=> ::kernel::livepatch::declare::WithPatch<#state, #hooks>);
+        }
+        // First of all: the other hooks may call them.
+        if let Some(originals) = originals {
+            hooks = quote! {
+                ::kernel::livepatch::declare::WithOriginals<#originals, #hooks>
+            };
         }
         hooks
     }
@@ -658,6 +974,7 @@ impl Object {
 /// Shadow variables: `pub(crate) NAME: <type> = <id>`.
 struct Variables {
     docs: Vec<Attribute>,
+    cfgs: Vec<Attribute>,
     visibility: Visibility,
     name: Ident,
     type_: Type,
@@ -666,20 +983,15 @@ struct Variables {
 
 impl Parse for Variables {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let docs = input.call(Attribute::parse_outer)?;
-        if let Some(other) = docs.iter().find(|attr| !attr.path().is_ident("doc")) {
-            return Err(Error::new_spanned(
-                other,
-                "unknown attribute: shadow variables may have doc comments",
-            ));
-        }
+        let attributes = Attributes::parse(input, "shadow variables", &[])?;
         let visibility = input.parse()?;
         let name = input.parse()?;
         input.parse::<Token![:]>()?;
         let type_ = input.parse()?;
         input.parse::<Token![=]>()?;
         Ok(Self {
-            docs,
+            docs: attributes.docs,
+            cfgs: attributes.cfgs,
             visibility,
             name,
             type_,
@@ -688,15 +1000,165 @@ impl Parse for Variables {
     }
 }
 
+/// A parameter that can be written at any time:
+/// `name: Atomic<u32> { default: 1, description: "…" }`.
+struct AtomicParam {
+    docs: Vec<Attribute>,
+    cfgs: Vec<Attribute>,
+    name: Ident,
+    /// What is in the `Atomic`.
+    type_: Ident,
+    default: Expr,
+    description: LitStr,
+}
+
+/// Module parameters.
+enum Param {
+    Atomic(Box<AtomicParam>),
+    /// One that `module!` knows.
+    Fixed(TokenStream),
+}
+
+impl Parse for Param {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = Attributes::parse(input, "a parameter", &[])?;
+        let name: Ident = input.parse()?;
+        input.parse::<Token![:]>()?;
+        let type_: Ident = input.parse()?;
+        if type_ != "Atomic" {
+            let mut attrs = attributes.docs.iter().chain(&attributes.cfgs);
+            if let Some(attr) = attrs.next() {
+                return Err(Error::new_spanned(
+                    attr,
+                    "parameters have attributes here if they are `Atomic`: for others `module!` \
+                    has none",
+                ));
+            }
+            let fields: TokenTree = input.parse()?;
+            return Ok(Self::Fixed(quote!(#name: #type_ #fields)));
+        }
+        input.parse::<Token![<]>()?;
+        let type_ = input.parse()?;
+        input.parse::<Token![>]>()?;
+        let fields;
+        braced!(fields in input);
+        parse_ordered_fields!(
+            from fields;
+            default [required] => fields.parse()?,
+            description [required] => fields.parse()?,
+        );
+        Ok(Self::Atomic(Box::new(AtomicParam {
+            docs: attributes.docs,
+            cfgs: attributes.cfgs,
+            name,
+            type_,
+            default,
+            description,
+        })))
+    }
+}
+
+impl AtomicParam {
+    /// Expands to the static, and to what makes it a parameter of the module.
+    fn expand(&self) -> TokenStream {
+        let Self {
+            docs,
+            cfgs,
+            name,
+            type_,
+            default,
+            description,
+        } = self;
+        let c_name = CString::new(name.unraw().to_string()).expect("an identifier has no nul");
+        let c_name = Literal::c_string(&c_name);
+        let info = |field: &str, value: String| {
+            let text = format!("{field}={}:{value}\0", name.unraw());
+            let (len, text) = (text.len(), Literal::byte_string(text.as_bytes()));
+            quote! {
+                const _: () = {
+                    #[link_section = ".modinfo"]
+                    #[used(compiler)]
+                    static INFO: [u8; #len] = *#text;
+                };
+            }
+        };
+        let parmtype = info("parmtype", type_.to_string());
+        let parm = info("parm", description.value());
+        quote_spanned! {type_.span()=>
+            #(#cfgs)*
+            #(#docs)*
+            #[allow(non_upper_case_globals)]
+            pub(crate) static #name: ::kernel::sync::atomic::Atomic<#type_> =
+                ::kernel::sync::atomic::Atomic::new(#default);
+
+            #(#cfgs)*
+            const _: () = {
+                #[link_section = "__param"]
+                #[used(compiler)]
+                static PARAM: ::kernel::module_param::KernelParam =
+                    ::kernel::module_param::KernelParam::new(
+                        ::kernel::livepatch::param::declare::<#type_>(
+                            #c_name,
+                            // SAFETY: The module loader makes it, and it stays as long as the
+                            // module does.
+                            unsafe {
+                                ::core::ptr::from_ref(&::kernel::bindings::__this_module)
+                                    .cast_mut()
+                            },
+                            &#name,
+                        ),
+                    );
+
+                #parmtype
+                #parm
+            };
+        }
+    }
+}
+
+/// A state of the patch: `<type>`.
+struct StateEntry {
+    cfgs: Vec<Attribute>,
+    type_: Type,
+}
+
+impl Parse for StateEntry {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = Attributes::parse(input, "a state", &[])?;
+        Ok(Self {
+            cfgs: attributes.cfgs,
+            type_: input.parse()?,
+        })
+    }
+}
+
+/// `#[cfg]` of the opposite of all of `cfgs`.
+fn cfg_not(cfgs: &[Attribute]) -> TokenStream {
+    let predicates = cfgs.iter().filter_map(|attr| match &attr.meta {
+        Meta::List(list) => Some(&list.tokens),
+        _ => None,
+    });
+    quote!(#[cfg(not(all(#(#predicates),*)))])
+}
+
+/// Expands to the number of the entries that have these attributes, and are there.
+fn count<'a>(entries: impl Iterator<Item = &'a [Attribute]>) -> TokenStream {
+    let entries = entries.map(|cfgs| quote!(#(#cfgs)* ()));
+    quote!({
+        const ENTRIES: &[()] = &[#(#entries),*];
+        ENTRIES.len()
+    })
+}
+
 pub(crate) struct Livepatch {
     type_: Option<Type>,
     name: AsciiLitStr,
     authors: Option<TokenTree>,
     description: Option<TokenTree>,
     license: TokenTree,
-    params: Option<TokenTree>,
+    params: Vec<Param>,
     replace: Option<LitBool>,
-    states: Vec<Type>,
+    states: Vec<StateEntry>,
     shadow: Vec<Variables>,
     objects: Vec<Object>,
 }
@@ -710,12 +1172,16 @@ impl Parse for Livepatch {
             authors => input.parse()?,
             description => input.parse()?,
             license [required] => input.parse()?,
-            params => input.parse()?,
+            params => {
+                let list;
+                braced!(list in input);
+                Punctuated::<Param, Token![,]>::parse_terminated(&list)?
+            },
             replace => input.parse()?,
             states => {
                 let list;
                 bracketed!(list in input);
-                Punctuated::<Type, Token![,]>::parse_terminated(&list)?
+                Punctuated::<StateEntry, Token![,]>::parse_terminated(&list)?
             },
             shadow => {
                 let list;
@@ -734,7 +1200,7 @@ impl Parse for Livepatch {
             authors,
             description,
             license,
-            params,
+            params: params.into_iter().flatten().collect(),
             replace,
             states: states.into_iter().flatten().collect(),
             shadow: shadow.into_iter().flatten().collect(),
@@ -761,6 +1227,15 @@ impl Livepatch {
         let mut names = HashMap::new();
         for object in &self.objects {
             object.check()?;
+            if let (true, Some(cfg)) = (object.is_vmlinux(), object.cfgs.first()) {
+                return Err(Error::new_spanned(
+                    cfg,
+                    "vmlinux is always there: write `#[cfg]` before what it has",
+                ));
+            }
+            if !object.cfgs.is_empty() {
+                continue;
+            }
             if let Some(first) = names.insert(&object.name.text, object.name.span) {
                 return Err(twice(
                     object.name.span,
@@ -768,6 +1243,8 @@ impl Livepatch {
                     format!("the object `{}` is there twice", object.name.text),
                 ));
             }
+        }
+        for object in &self.objects {
             if let (Some(callbacks), None) = (&object.callbacks, &self.type_) {
                 return Err(Error::new_spanned(
                     callbacks,
@@ -778,13 +1255,13 @@ impl Livepatch {
         if let Some(state) = self.states.first() {
             if !self.objects.iter().any(Object::is_vmlinux) {
                 return Err(Error::new_spanned(
-                    state,
+                    &state.type_,
                     "states come and go with vmlinux: add `vmlinux: {}` to `objects`",
                 ));
             }
         }
         let mut ids = HashMap::new();
-        for variables in &self.shadow {
+        for variables in self.shadow.iter().filter(|entry| entry.cfgs.is_empty()) {
             let id = &variables.id;
             if let Some(first) = ids.insert(id.base10_parse::<u64>()?, id.span()) {
                 return Err(twice(
@@ -797,6 +1274,71 @@ impl Livepatch {
         Ok(())
     }
 
+    /// Expands to the list of states with its checks, to the type that has them all, and to a
+    /// pointer to the list.
+    fn expand_states(&self) -> (TokenStream, Option<Ident>, TokenStream) {
+        if self.states.is_empty() {
+            return (TokenStream::new(), None, quote!(::core::ptr::null_mut()));
+        }
+        let len = count(self.states.iter().map(|state| state.cfgs.as_slice()));
+        let elements = self.states.iter().map(|StateEntry { cfgs, type_ }| {
+            quote_spanned! {type_.span()=>
+                #(#cfgs)*
+                ::kernel::livepatch::declare::state::<#type_>()
+            }
+        });
+        let mut items = quote! {
+            static STATES: Part<[::kernel::bindings::klp_state; #len + 1]> = Part::new([
+                #(#elements,)*
+                ::pin_init::zeroed(),
+            ]);
+        };
+        // A list of types, as pairs of one and the rest.
+        for (index, StateEntry { cfgs, type_ }) in self.states.iter().enumerate() {
+            let (list, rest) = (
+                format_ident!("States{index}"),
+                format_ident!("States{}", index + 1),
+            );
+            let others = self.states.iter().take(index).map(|StateEntry { cfgs, type_ }| {
+                quote!(#(#cfgs)* <#type_ as ::kernel::livepatch::State>::ID)
+            });
+            let before = self.states.iter().take(index);
+            let before = count(before.map(|state| state.cfgs.as_slice()));
+            let absent = (!cfgs.is_empty()).then(|| {
+                let not = cfg_not(cfgs);
+                quote!(#not type #list = #rest;)
+            });
+            items.extend(quote_spanned! {type_.span()=>
+                #(#cfgs)*
+                type #list = (#type_, #rest);
+                #absent
+
+                // SAFETY: It is the one in this place of the list.
+                #(#cfgs)*
+                unsafe impl ::kernel::livepatch::declare::Placed for #type_ {
+                    fn place() -> *mut ::kernel::bindings::klp_state {
+                        let states = STATES.get().cast::<::kernel::bindings::klp_state>();
+                        // Those before it come first.
+                        states.wrapping_add(#before)
+                    }
+                }
+
+                #(#cfgs)*
+                const _: () = ::kernel::livepatch::declare::check_id(
+                    <#type_ as ::kernel::livepatch::State>::ID,
+                    &[#(#others),*],
+                );
+            });
+        }
+        let end = format_ident!("States{}", self.states.len());
+        items.extend(quote!(type #end = ();));
+        (
+            items,
+            Some(format_ident!("States0")),
+            quote!(STATES.get().cast()),
+        )
+    }
+
     /// Expands to the declaration of the module.
     fn expand_module(&self) -> Result<TokenStream> {
         let name = &self.name;
@@ -807,7 +1349,15 @@ impl Livepatch {
         };
         let authors = field("authors", &self.authors);
         let description = field("description", &self.description);
-        let params = field("params", &self.params);
+        let params: Vec<_> = self
+            .params
+            .iter()
+            .filter_map(|param| match param {
+                Param::Fixed(param) => Some(param),
+                Param::Atomic(_) => None,
+            })
+            .collect();
+        let params = (!params.is_empty()).then(|| quote!(params: { #(#params,)* },));
         module::module(syn::parse2(quote! {
             type: __Livepatch,
             name: #name,
@@ -850,13 +1400,17 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         ),
     };
 
+    let (states_items, states_type, states_ptr) = info.expand_states();
+
     // The functions of each object go on up to one that is all zero, and so do the objects.
     let mut funcs = TokenStream::new();
     let mut objects = TokenStream::new();
+    let mut callers = TokenStream::new();
     let mut numbers = 0..;
     for (index, object) in info.objects.iter().enumerate() {
         let list = format_ident!("FUNCS_{index}");
-        let len = object.functions.len() + 1;
+        let object_cfgs = &object.cfgs;
+        let len = count(object.functions.iter().map(|entry| entry.cfgs.as_slice()));
         let functions = object
             .functions
             .iter()
@@ -864,13 +1418,44 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             .map(|(function, number)| function.expand(&object.name, number))
             .collect::<Result<Vec<_>>>()?;
         funcs.extend(quote! {
-            static #list: Part<[::kernel::bindings::klp_func; #len]> = Part::new([
+            #(#object_cfgs)*
+            static #list: Part<[::kernel::bindings::klp_func; #len + 1]> = Part::new([
                 #(#functions,)*
                 ::pin_init::zeroed(),
             ]);
         });
 
-        let hooks = object.hooks(&state, info.type_.is_some(), &info.states);
+        let called: Vec<_> = object
+            .functions
+            .iter()
+            .enumerate()
+            .filter_map(|(index, function)| {
+                function.expand_caller(&object.name, &list, &object.functions[..index])
+            })
+            .collect();
+        let originals = (!called.is_empty()).then(|| format_ident!("Originals{index}"));
+        if let Some(originals) = &originals {
+            let resolve = called.iter().map(|(_, resolve)| resolve);
+            funcs.extend(quote! {
+                #(#object_cfgs)*
+                struct #originals;
+
+                #(#object_cfgs)*
+                impl ::kernel::livepatch::declare::Originals for #originals {
+                    unsafe fn resolve() -> ::kernel::error::Result {
+                        #(#resolve)*
+                        ::core::result::Result::Ok(())
+                    }
+                }
+            });
+            callers.extend(called.into_iter().map(|(item, _)| item));
+        }
+        let hooks = object.hooks(
+            &state,
+            info.type_.is_some(),
+            originals.as_ref(),
+            states_type.as_ref(),
+        );
         let span = object.span();
         let name = if object.is_vmlinux() {
             quote!(::core::option::Option::None)
@@ -879,10 +1464,11 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             quote!(::core::option::Option::Some(#name))
         };
         objects.extend(quote_spanned! {span=>
+            #(#object_cfgs)*
             ::kernel::livepatch::declare::object::<#hooks>(#name, #list.get().cast()),
         });
     }
-    let object_count = info.objects.len() + 1;
+    let object_count = count(info.objects.iter().map(|object| object.cfgs.as_slice()));
 
     // Those of vmlinux must be there when the module is initialised.
     let mut symbols = TokenStream::new();
@@ -893,7 +1479,9 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             symbols.extend(function);
             if object.is_vmlinux() {
                 let name = &symbol.name.text;
+                let cfgs = &symbol.cfgs;
                 resolved.extend(quote! {
+                    #(#cfgs)*
                     // SAFETY: The static is there, defined beside it.
                     unsafe { #slot.check(#name) }?;
                 });
@@ -901,31 +1489,10 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         }
     }
 
-    let states = &info.states;
-    let (states_list, states_ptr) = if states.is_empty() {
-        (None, quote!(::core::ptr::null_mut()))
-    } else {
-        let count = states.len() + 1;
-        let elements = states.iter().map(
-            |state| quote_spanned!(state.span()=> ::kernel::livepatch::declare::state::<#state>()),
-        );
-        let list = quote! {
-            static STATES: Part<[::kernel::bindings::klp_state; #count]> = Part::new([
-                #(#elements,)*
-                ::pin_init::zeroed(),
-            ]);
-        };
-        let ids = states.iter().enumerate().map(|(index, state)| {
-            let others = states.iter().take(index);
-            quote_spanned! {state.span()=>
-                const _: () = ::kernel::livepatch::declare::check_id(
-                    <#state as ::kernel::livepatch::State>::ID,
-                    &[#(<#others as ::kernel::livepatch::State>::ID),*],
-                );
-            }
-        });
-        (Some(quote!(#list #(#ids)*)), quote!(STATES.get().cast()))
-    };
+    let params = info.params.iter().filter_map(|param| match param {
+        Param::Atomic(param) => Some(param.expand()),
+        Param::Fixed(_) => None,
+    });
 
     let module_name = Literal::byte_string(info.name.value().as_bytes());
     // Kbuild makes underscores of hyphens.
@@ -937,6 +1504,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     let shadow = info.shadow.iter().map(|variables| {
         let Variables {
             docs,
+            cfgs,
             visibility,
             name,
             type_,
@@ -945,14 +1513,15 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         quote_spanned! {type_.span()=>
             // SAFETY: The patch has no other variables under this id, as was checked, and frees
             // these when its module is unloaded.
+            #(#cfgs)*
             #(#docs)*
             #visibility static #name: #type_ =
                 unsafe { <#type_>::declare::<#state>(#module_name, #id) };
         }
     });
     let unload = info.shadow.iter().map(|variables| {
-        let name = &variables.name;
-        quote_spanned!(variables.type_.span()=> #name.unload();)
+        let (cfgs, name) = (&variables.cfgs, &variables.name);
+        quote_spanned!(variables.type_.span()=> #(#cfgs)* #name.unload();)
     });
 
     Ok(quote! {
@@ -966,6 +1535,10 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         #(#shadow)*
 
         #symbols
+
+        #callers
+
+        #(#params)*
 
         /// The module: a patch that is enabled.
         #[doc(hidden)]
@@ -993,12 +1566,12 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
 
             #funcs
 
-            static OBJECTS: Part<[::kernel::bindings::klp_object; #object_count]> = Part::new([
+            static OBJECTS: Part<[::kernel::bindings::klp_object; #object_count + 1]> = Part::new([
                 #objects
                 ::pin_init::zeroed(),
             ]);
 
-            #states_list
+            #states_items
 
             static PATCH: Part<::kernel::bindings::klp_patch> =
                 Part::new(::kernel::livepatch::declare::patch(

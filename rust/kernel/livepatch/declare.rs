@@ -15,6 +15,14 @@ pub use super::{
         WithCallbacks,
         WithPatch, //
     },
+    original::{
+        by_pointer,
+        resolve,
+        unknown,
+        Behind,
+        Originals,
+        WithOriginals, //
+    },
     patch::{
         Enabled,
         Slot, //
@@ -26,6 +34,7 @@ pub use super::{
     state::{
         check_id,
         declare as state,
+        Placed,
         WithStates, //
     },
 };

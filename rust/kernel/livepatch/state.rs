@@ -23,9 +23,21 @@ use crate::{
     },
     ffi::c_ulong,
     fmt,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        rcu, //
+    }, //
 };
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop, //
+};
 
 /// What a state is called, in all patches that have it.
 #[derive(Clone, Copy)]
@@ -93,6 +105,9 @@ pub const fn check_id(id: StateId, others: &[StateId]) {
 /// `take` must be sound for each word that `into_word` has returned in any patch that has the same
 /// state, and for any other word a patch in C may have left there.
 pub unsafe trait StateData: Sized {
+    /// Whether the word leads to the data, and is not all there is.
+    const LEADS: bool;
+
     /// Gives the data away.
     fn into_word(self) -> usize;
 
@@ -115,6 +130,8 @@ macro_rules! integers {
     ($($type:ty),*) => {$(
         // SAFETY: All words make sense.
         unsafe impl StateData for $type {
+            const LEADS: bool = false;
+
             fn into_word(self) -> usize {
                 self as usize
             }
@@ -130,6 +147,8 @@ integers!(u8, u16, u32, usize, i8, i16, i32, isize);
 
 // SAFETY: The word is not looked at.
 unsafe impl StateData for () {
+    const LEADS: bool = false;
+
     fn into_word(self) -> usize {
         0
     }
@@ -145,6 +164,8 @@ unsafe impl Word for () {}
 // state and this version of it do the same is what `StateId` and `Conversion` promise, and that it
 // means the same to them is what `Handover` does.
 unsafe impl<T: Handover> StateData for KBox<T> {
+    const LEADS: bool = true;
+
     fn into_word(self) -> usize {
         KBox::into_raw(self) as usize
     }
@@ -327,17 +348,27 @@ pub const fn declare<S: State>() -> bindings::klp_state {
     state
 }
 
-/// Where the data of the state `S` of `patch` are.
+/// Where the data of the state `S` of `patch` are. Callbacks write it, and anybody may read it.
 ///
 /// # Safety
 ///
 /// `patch` must be a patch that has the state, and a callback of it must be running.
-unsafe fn word<'a, S: State>(patch: *mut bindings::klp_patch) -> &'a mut usize {
+unsafe fn word<'a, S: State>(patch: *mut bindings::klp_patch) -> &'a Atomic<usize> {
     // SAFETY: The patch is valid.
     let state = unsafe { bindings::klp_get_state(patch, S::ID.number as c_ulong) };
-    // SAFETY: The patch has the state. Callbacks run one at a time, and nobody else uses the data.
-    // A pointer can be looked at as a word.
-    unsafe { &mut *(&raw mut (*state).data).cast::<usize>() }
+    // SAFETY: The patch has the state.
+    unsafe { data(state) }
+}
+
+/// The data of a state, as a word.
+///
+/// # Safety
+///
+/// `state` must be a state of a patch that stays.
+unsafe fn data<'a>(state: *mut bindings::klp_state) -> &'a Atomic<usize> {
+    // SAFETY: By the requirement of this function; who is not a reader of ours is kept away by
+    // `klp_mutex`. A pointer can be read as a word.
+    unsafe { Atomic::from_ptr((&raw mut (*state).data).cast()) }
 }
 
 /// Whether the data of the state `S` in this version can be taken over.
@@ -362,16 +393,84 @@ unsafe fn take_version<S: State>(version: u32, word: &mut usize) -> Option<S::Da
     unsafe { (from.call)(from.convert, word) }
 }
 
-/// Looks at data without taking them.
+/// Calls `f` with the data that `word` stands for, and leaves them where they are.
 ///
 /// # Safety
 ///
-/// As for [`StateData::take`].
-unsafe fn look<D: StateData>(word: &mut usize, f: impl FnOnce(&D)) {
-    // SAFETY: By the requirement of this function.
-    if let Some(data) = unsafe { D::take(word) } {
-        f(&data);
-        *word = data.into_word();
+/// As for [`StateData::take`], but that others may use the data in the same way.
+unsafe fn borrow<D: StateData, R>(mut word: usize, f: impl FnOnce(&D) -> R) -> Option<R> {
+    // SAFETY: By the requirement of this function. They are not dropped, nor written.
+    let data = ManuallyDrop::new(unsafe { D::take(&mut word) }?);
+    Some(f(&data))
+}
+
+/// Takes the data of the state `S` of this patch, when nobody reads them any more. May sleep.
+///
+/// # Safety
+///
+/// `word` must be the data of the state, and a callback of the patch be running.
+unsafe fn take<S: State>(word: &Atomic<usize>) -> Option<S::Data> {
+    let mut taken = word.xchg(0, Relaxed);
+    if S::Data::LEADS && taken != 0 {
+        // For those who have found them, in `read`.
+        rcu::synchronize_rcu();
+    }
+    // SAFETY: By the requirement of this function. Nobody else has got the word.
+    unsafe { S::Data::take(&mut taken) }
+}
+
+/// Where a patch has a state.
+///
+/// # Safety
+///
+/// To be implemented by [`livepatch!`](super::livepatch): `place` must return the structure of the
+/// state in the patch that is declared.
+#[doc(hidden)]
+pub unsafe trait Placed: State {
+    /// The structure that C has.
+    fn place() -> *mut bindings::klp_state;
+}
+
+/// Reading a state from anywhere in the module of its patch, as from replacements.
+///
+/// Implemented for the `states` of [`livepatch!`](super::livepatch) whose data can be shared.
+///
+/// # Examples
+///
+/// ```ignore
+/// use kernel::livepatch::ReadState;
+///
+/// /// Takes the place of a function of the kernel.
+/// extern "C" fn live_function() -> c_int {
+///     HigherLimit::read(|before| *before).unwrap_or(7)
+/// }
+/// ```
+pub trait ReadState: State {
+    /// Calls `f` with the state's data, and returns what it returns; `None` if there are none.
+    ///
+    /// There are data from when [`State::prepare`] has made them, before the first function is
+    /// replaced, until no task uses the patch any more. While [`State::take_over`] runs there are
+    /// none, and those before it are what `prepare` has made. Of integers there are always some: 0
+    /// where others have none.
+    ///
+    /// `f` runs on RCU's read side, and must not sleep. May be called wherever RCU is watching;
+    /// takes no lock.
+    fn read<R>(f: impl FnOnce(&Self::Data) -> R) -> Option<R>;
+}
+
+impl<S: Placed> ReadState for S
+where
+    S::Data: Sync,
+{
+    fn read<R>(f: impl FnOnce(&S::Data) -> R) -> Option<R> {
+        let _rcu = rcu::read_lock();
+        // SAFETY: It is a static of the module.
+        let word = unsafe { data(S::place()) };
+        // Pairs with the release in `States::prepare` and `apply`: who sees the word sees what it
+        // leads to.
+        //
+        // SAFETY: The word stands for data of the state, or for none. Who takes them waits for RCU.
+        unsafe { borrow(word.load(Acquire), f) }
     }
 }
 
@@ -448,44 +547,41 @@ impl<S: State, Rest: States> States for (S, Rest) {
         let data = S::prepare()?;
         // SAFETY: By the requirement of this function.
         let word = unsafe { word::<S>(patch) };
-        *word = data.into_word();
+        // Pairs with the acquire in `read`.
+        word.store(data.into_word(), Release);
         // SAFETY: By the requirement of this function.
         unsafe { Rest::prepare(patch) }.inspect_err(|_| {
             // SAFETY: They were put there above.
-            drop(unsafe { S::Data::take(word) });
+            drop(unsafe { take::<S>(word) });
         })
     }
 
     unsafe fn apply(patch: *mut bindings::klp_patch) {
         // SAFETY: By the requirement of this function.
         let word = unsafe { word::<S>(patch) };
-        // SAFETY: `prepare` put them there, or `apply`.
-        if let Some(data) = unsafe { S::Data::take(word) } {
-            // SAFETY: A callback is running, in a transition of the patch.
-            let old = unsafe { bindings::klp_get_prev_state(S::ID.number as c_ulong).as_mut() };
-            let data = match old {
-                None => {
-                    S::apply(&data);
-                    data
-                }
-                Some(old) => {
-                    let version = old.version;
-                    // SAFETY: A pointer can be looked at as a word. The patch that the state is of
-                    // is replaced: no callback of it will run any more.
-                    let word = unsafe { &mut *(&raw mut old.data).cast::<usize>() };
-                    // SAFETY: As above. That the data are those of this version is the promise of
-                    // the id.
-                    let left = unsafe { take_version::<S>(version, word) };
-                    S::take_over(
-                        data,
-                        Old {
-                            version,
-                            data: left,
-                        },
-                    )
-                }
-            };
-            *word = data.into_word();
+        // SAFETY: A callback is running, in a transition of the patch.
+        let old = unsafe { bindings::klp_get_prev_state(S::ID.number as c_ulong) };
+        if old.is_null() {
+            // SAFETY: `prepare` put them there. Others only read them.
+            unsafe { borrow(word.load(Relaxed), S::apply) };
+        } else {
+            // SAFETY: It belongs to a patch that stays while a callback is running.
+            let (version, left) = unsafe { ((*old).version, data(old)) };
+            // No callback of the patch that is replaced will run any more.
+            let mut left = left.xchg(0, Relaxed);
+            if version != S::VERSION || S::Data::LEADS {
+                // For what reads them in that patch, and is no task that it had to wait for.
+                rcu::synchronize_rcu();
+            }
+            // SAFETY: `prepare` put them there.
+            if let Some(new) = unsafe { take::<S>(word) } {
+                // SAFETY: Nobody else has got the word. That the data are those of this version is
+                // the promise of the id.
+                let data = unsafe { take_version::<S>(version, &mut left) };
+                let data = S::take_over(new, Old { version, data });
+                // Pairs with the acquire in `read`.
+                word.store(data.into_word(), Release);
+            }
         }
         // SAFETY: By the requirement of this function.
         unsafe { Rest::apply(patch) };
@@ -496,15 +592,17 @@ impl<S: State, Rest: States> States for (S, Rest) {
         //
         // SAFETY: By the requirement of this function.
         unsafe { Rest::revert(patch) };
-        // SAFETY: `apply` put the data there.
-        unsafe { look::<S::Data>(word::<S>(patch), S::revert) };
+        // SAFETY: As above.
+        let word = unsafe { word::<S>(patch) };
+        // SAFETY: `apply` put the data there. Others only read them.
+        unsafe { borrow(word.load(Relaxed), S::revert) };
     }
 
     unsafe fn discard(patch: *mut bindings::klp_patch) {
         // SAFETY: By the requirement of this function.
         unsafe { Rest::discard(patch) };
-        // SAFETY: `prepare` put them there, or `apply`.
-        drop(unsafe { S::Data::take(word::<S>(patch)) });
+        // SAFETY: As above; `prepare` put them there, or `apply`.
+        drop(unsafe { take::<S>(word::<S>(patch)) });
     }
 }
 
@@ -579,18 +677,17 @@ mod tests {
     #[test]
     fn boxes_are_taken_once() -> Result {
         let mut word = KBox::new(Pair(1, 2), GFP_KERNEL)?.into_word();
-        let mut seen = 0;
         // SAFETY: The word is that of the data.
-        unsafe { look::<KBox<Pair>>(&mut word, |pair| seen = pair.1) };
-        assert_eq!(seen, 2);
+        let seen = |word| unsafe { borrow::<KBox<Pair>, u64>(word, |pair| pair.1) };
+        assert_eq!(seen(word), Some(2));
+        // They are still there.
+        assert_eq!(seen(word), Some(2));
         // SAFETY: As above.
         let taken = unsafe { KBox::<Pair>::take(&mut word) };
         assert!(taken.is_some_and(|pair| pair.0 == 1));
         // SAFETY: As above.
         assert!(unsafe { KBox::<Pair>::take(&mut word) }.is_none());
-        // SAFETY: As above.
-        unsafe { look::<KBox<Pair>>(&mut word, |_| seen = 0) };
-        assert_eq!(seen, 2);
+        assert_eq!(seen(word), None);
         Ok(())
     }
 

@@ -90,6 +90,7 @@ build_tests() {
 		enter rsync -a --checksum "$tree/tools/testing/selftests/$d/" "/klp/build/$name/selftests/$d/"
 		if [ -d "$out/selftests/$d/test_modules" ]; then
 			kmake "$name" M="/obj/selftests/$d/test_modules" modules
+			post_link "selftests/$d/test_modules/klpr_rust_data"
 		fi
 		for c in "$out/selftests/$d/"*.c; do
 			[ -e "$c" ] || continue

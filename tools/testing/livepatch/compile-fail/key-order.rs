@@ -5,9 +5,8 @@
 use kernel::{livepatch::livepatch, prelude::*};
 
 livepatch! {
-    license: "GPL", //~ ERROR: keys are not ordered as expected
     name: "test",
-    objects: {
+    objects: { //~ ERROR: keys are not ordered as expected
         vmlinux: {
             // SAFETY: As in the kernel.
             functions: unsafe [
@@ -15,6 +14,7 @@ livepatch! {
             ],
         },
     },
+    license: "GPL",
 }
 
 extern "C" fn _new_one(x: c_int) -> c_int {

@@ -11,7 +11,7 @@ livepatch! {
         vmlinux: {
             // SAFETY: As in the kernel.
             functions: unsafe [
-                #[inline] //~ ERROR: a function may have `#[sympos(<number>)]`, `#[symbol("<name>")]` and doc comments
+                #[inline] //~ ERROR: a function may have `#[sympos(<number>)]`, `#[symbol("<name>")]`, `#[original(<name>)]`, `#[cfg(<predicate>)]` and doc comments
                 extern "C" fn one(x: c_int) -> c_int => new_one,
             ],
         },

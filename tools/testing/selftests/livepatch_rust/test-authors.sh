@@ -3,7 +3,7 @@
 # What the API for patches in Rust promises their authors: whatever comes in between,
 # all is freed that belongs to a patch, and nothing that belongs to another one.
 . "$(dirname "$0")/klpr.sh"
-plan 5
+plan 9
 
 [ -e "$MODS/klpr_rust_keep1.ko" ] || { echo "SKIP: this kernel has no Rust"; exit 4; }
 
@@ -13,6 +13,11 @@ off() {
 	disable "$1"
 	unload "$1"
 }
+
+# parameter NAME VALUE: what klpr_rust_more has there.
+parameter() { expect /sys/module/klpr_rust_more/parameters/"$1" "$2"; }
+# set_parameter NAME VALUE
+set_parameter() { echo "$2" >/sys/module/klpr_rust_more/parameters/"$1"; }
 
 start "a patch that fails to be initialised leaves nothing"
 target
@@ -90,3 +95,89 @@ off klpr_rust_keep2
 logged "klpr_rust_keep2: disabled"
 no_target
 ok
+
+start "the original of a function that is replaced can be called"
+boot_line=$(cat /proc/cmdline)
+target
+load klpr_rust_more
+expect /proc/cmdline "$boot_line"$'\n'"and more"
+one 11001
+expect $TARGET/parameters/two 1
+# -55, and once more each of the last two arguments.
+expect $TARGET/parameters/many -36
+# By a structure that bindgen has made of the target's own header.
+expect $TARGET/parameters/sum -5321
+# What is traced, stacked or loaded anew goes the same way.
+echo klpr_target_one >/sys/kernel/tracing/set_ftrace_filter
+echo function >/sys/kernel/tracing/current_tracer
+one 11001
+echo nop >/sys/kernel/tracing/current_tracer
+echo >/sys/kernel/tracing/set_ftrace_filter
+load klpr_patch_a
+one 101
+off klpr_patch_a
+one 11001
+no_target
+target
+one 11001
+expect $TARGET/parameters/many -36
+off klpr_rust_more
+one 1
+expect $TARGET/parameters/many -55
+expect $TARGET/parameters/sum -321
+expect /proc/cmdline "$boot_line"
+no_target
+ok
+
+start "parameters are written while the patch is in use"
+target
+load klpr_rust_more add=7
+parameter add 7
+parameter negative N
+one 10008
+set_parameter add -5 || fail "it cannot be written"
+parameter add -5
+one 9996
+set_parameter negative 1 || fail "it cannot be written"
+parameter negative Y
+one 10006
+for bad in x "" 2147483648; do
+	! set_parameter add "$bad" 2>/dev/null || fail "it takes '$bad'"
+done
+parameter add -5
+[ ! -e /sys/module/klpr_rust_more/parameters/missing ] || fail "a parameter is there that should not"
+off klpr_rust_more
+refused "Invalid parameters" klpr_rust_more add=x
+no_target
+ok
+
+start "replacements read the patch's state"
+target
+load klpr_rust_more
+logged 'klpr_rust_more: state: Some\(10000\) while it is made'
+one 11001
+off klpr_rust_more
+logged 'klpr_rust_more: state: Some\(10000\) while it is undone'
+refused "No space left on device" klpr_rust_more fail=1
+one 1
+no_target
+ok
+
+start "variables that are not exported can be read"
+if [ -e "$MODS/klpr_rust_data.linked.ko" ]; then
+	line=$(cat /proc/cmdline)
+	insmod "$MODS/klpr_rust_data.linked.ko" || fail "the module cannot be loaded"
+	wait_until 60 settled klpr_rust_data || fail "the transition does not end"
+	expect /proc/cmdline "${#line} characters, CPU 0, CPU 1, no target"
+	target
+	expect /proc/cmdline "${#line} characters, CPU 0, CPU 1, released: false"
+	echo 1 >$TARGET/parameters/release
+	expect /proc/cmdline "${#line} characters, CPU 0, CPU 1, released: true"
+	no_target
+	expect /proc/cmdline "${#line} characters, CPU 0, CPU 1, no target"
+	off klpr_rust_data
+	expect /proc/cmdline "$line"
+	ok
+else
+	skip_case "this kernel's objtool has no klp post-link"
+fi

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The sample patches in Rust, with those in C as their counterparts and targets.
 . "$(dirname "$0")/klpr.sh"
-plan 13
+plan 14
 
 SAMPLES=${KLP_SAMPLES:-${KLP_BUILD:+$KLP_BUILD/samples/livepatch}}
 SAMPLES=${SAMPLES:-/lib/modules/$(uname -r)/kernel/samples/livepatch}
@@ -210,6 +210,30 @@ made=$(since | grep -c 'rust_livepatch_shadow_fix[12]: dummy @ .*, expires')
 forget_leaks_of dummy_alloc
 rmmod livepatch_shadow_mod
 done_with
+
+start "take over the shadow variables of a patch in C"
+if [ -e "$MODS/klpr_rust_leaks.ko" ]; then
+	module livepatch-shadow-mod
+	sample livepatch-shadow-fix1
+	wait_until 60 logged_now "livepatch_fix1_dummy_alloc: dummy @" || fail "the patch in C makes nothing"
+	# It replaces that one, and frees what that has made.
+	load klpr_rust_leaks
+	wait_until 20 gone $LP/livepatch_shadow_fix1 || fail "the patch in C is still there"
+	freed=$(since | grep -c "livepatch_fix1_dummy_free: ")
+	wait_until 120 logged_now "klpr_rust_leaks: prevented leak" || fail "no leak is prevented"
+	[ "$(since | grep -c "livepatch_fix1_dummy_free: ")" = "$freed" ] || fail "the patch in C still runs"
+	off klpr_rust_leaks
+	# The rest is freed by the module that has made it.
+	unload livepatch_shadow_fix1
+	made=$(since | grep -c "livepatch_fix1_dummy_alloc: dummy @")
+	prevented=$(since | grep -c "prevented leak")
+	[ "$prevented" = "$made" ] || fail "$made were made, $prevented leaks prevented"
+	forget_leaks_of dummy_alloc
+	rmmod livepatch_shadow_mod
+	done_with
+else
+	skip_case "this kernel has no Rust"
+fi
 
 level() { [ "$(cut -f1 /proc/sys/kernel/printk)" = "$1" ]; }
 start "make a state, take it over, undo it"

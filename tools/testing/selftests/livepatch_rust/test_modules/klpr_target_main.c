@@ -42,6 +42,27 @@ noinline notrace int klpr_target_notrace(void)
 	return klpr_number(4);
 }
 
+/* Has arguments in all places where there are some. */
+noinline long klpr_target_many(int a, int b, int c, int d, int e, int f, int g, int h, long i,
+			       int j)
+{
+	return klpr_number(a) + 2 * b + 3 * c + 4 * d + 5 * e + 6 * f + 7 * g + 8 * h + 9 * i +
+	       10 * j;
+}
+
+noinline long klpr_target_sum(const struct klpr_numbers *numbers)
+{
+	long sum = numbers->first + numbers->rest[0] + numbers->rest[1];
+
+	return numbers->sign == KLPR_MINUS ? -sum : sum;
+}
+
+static const struct klpr_numbers klpr_numbers = {
+	.first = 1,
+	.sign = KLPR_MINUS,
+	.rest = { 20, 300 },
+};
+
 /* Sleeps until it is released, or a signal comes. */
 noinline int klpr_target_sleep(void)
 {
@@ -76,6 +97,8 @@ KLPR_SHOW(one, klpr_target_one());
 KLPR_SHOW(two, klpr_target_two());
 KLPR_SHOW(dup, klpr_target_dup());
 KLPR_SHOW(dup2, klpr_target_other_dup());
+KLPR_SHOW(many, (int)klpr_target_many(1, -2, 3, -4, 5, -6, 7, -8, 9, -10));
+KLPR_SHOW(sum, (int)klpr_target_sum(&klpr_numbers));
 KLPR_SHOW(sleepers, atomic_read(&klpr_sleepers));
 
 /* No parameters: reading one holds a lock that readers of others need. */

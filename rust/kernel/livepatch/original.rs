@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Calls of a function that is replaced: past the hook at its beginning, so that they do not come
+//! back to the replacement.
+
+use super::callbacks::{
+    Hooks,
+    Object, //
+};
+use crate::{
+    bindings,
+    error::{
+        code::*,
+        Result, //
+    },
+    ftrace,
+    prelude::*,
+    str::CStr,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+use core::marker::PhantomData;
+
+/// Where a function goes on behind its hook. Read by the code of `livepatch_original!`.
+#[repr(C)]
+pub struct Behind {
+    address: Atomic<usize>,
+    /// What r2 has to be there, on powerpc.
+    toc: Atomic<usize>,
+}
+
+impl Behind {
+    /// A function that is not known yet.
+    #[allow(clippy::new_without_default)]
+    pub const fn unknown() -> Self {
+        Self {
+            address: Atomic::new(0),
+            toc: Atomic::new(0),
+        }
+    }
+}
+
+/// What is called where a function is not known yet, which callers have promised not to do.
+pub extern "C" fn unknown() {
+    panic!("the original of a function was called before its object is patched");
+}
+
+/// Defines the code `$label`, which goes on in the function of `$behind`, with the arguments that
+/// it was called with, and returns to its caller from there.
+///
+/// - x86_64: a direct jump, of the form of a static call's trampoline, by whose functions it is
+///   changed. It needs no place that an indirect jump may go to (IBT), and no retpoline.
+/// - s390: an indirect jump, by a register that has no argument.
+/// - powerpc: the same, with r2 as the function wants it. It is to be called by a pointer, as the
+///   caller then restores its own.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! livepatch_original {
+    ($label:literal, $behind:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        ::core::arch::global_asm!(
+            ::core::concat!(
+                "\n.pushsection .text, \"ax\", @progbits\n",
+                ".balign 16\n",
+                ".type ", $label, ", @function\n",
+                $label, ":\n",
+                "jmp {unknown}\n",
+                ".size ", $label, ", . - ", $label, "\n",
+                // By this the kernel knows it: ud1 %esp, %ecx. It is no part of the function, where
+                // objtool would find that it is never reached.
+                ".byte 0x0f, 0xb9, 0xcc\n",
+                ".popsection\n",
+            ),
+            unknown = sym $crate::livepatch::declare::unknown,
+        );
+
+        #[cfg(target_arch = "s390x")]
+        ::core::arch::global_asm!(
+            ::core::concat!(
+                "\n.pushsection .text, \"ax\", @progbits\n",
+                ".balign 16\n",
+                ".type ", $label, ", @function\n",
+                $label, ":\n",
+                "larl %r1, {behind}\n",
+                "lg %r1, 0(%r1)\n",
+                "br %r1\n",
+                ".size ", $label, ", . - ", $label, "\n",
+                ".popsection\n",
+            ),
+            behind = sym $behind,
+        );
+
+        #[cfg(target_arch = "powerpc64")]
+        ::core::arch::global_asm!(
+            ::core::concat!(
+                "\n.pushsection .text, \"ax\", @progbits\n",
+                ".balign 16\n",
+                ".type ", $label, ", @function\n",
+                $label, ":\n",
+                // Who calls by a pointer has it in r12.
+                "addis 11, 12, ({behind} - ", $label, ")@ha\n",
+                "addi 11, 11, ({behind} - ", $label, ")@l\n",
+                "ld 12, 0(11)\n",
+                "ld 2, 8(11)\n",
+                "mtctr 12\n",
+                "bctr\n",
+                ".size ", $label, ", . - ", $label, "\n",
+                ".popsection\n",
+            ),
+            behind = sym $behind,
+        );
+
+        #[cfg(not(any(
+            target_arch = "x86_64",
+            target_arch = "s390x",
+            target_arch = "powerpc64",
+        )))]
+        ::core::compile_error!("the original cannot be called on this architecture");
+    };
+}
+
+/// Returns `function`, without the compiler knowing that.
+#[inline(always)]
+pub fn by_pointer(mut function: *const ()) -> *const () {
+    // SAFETY: A comment for the assembler.
+    unsafe {
+        core::arch::asm!(
+            "/* {} */",
+            inout(reg) function,
+            options(nostack, preserves_flags)
+        )
+    };
+    function
+}
+
+/// The value of r2 that the function at `entry` wants.
+///
+/// # Safety
+///
+/// `entry` must be the entry of a function of the kernel or of a module, which stays.
+#[cfg(target_arch = "powerpc64")]
+unsafe fn toc(entry: usize) -> usize {
+    /// `addis r2, r12, <upper half>` and `addi r2, r2, <lower half>`, in the kernel.
+    const UPPER: u32 = 0x3c4c_0000;
+    const LOWER: u32 = 0x3842_0000;
+    /// `ld r2, <distance>(r12)` and `add r2, r2, r12`, in modules: the sum is with what is there.
+    const LOAD: u32 = 0xe84c_0000;
+    const ADD: u32 = 0x7c42_6214;
+    const IMMEDIATE: u32 = 0xffff;
+
+    // SAFETY: By the requirement of this function.
+    let [first, second] = unsafe { (entry as *const [u32; 2]).read_volatile() };
+    let immediate = |instruction: u32| (instruction & IMMEDIATE) as i16 as isize as usize;
+    match (first & !IMMEDIATE, second) {
+        (UPPER, second) if second & !IMMEDIATE == LOWER => {
+            return entry
+                .wrapping_add(immediate(first) << 16)
+                .wrapping_add(immediate(second));
+        }
+        (LOAD, ADD) => {
+            let distance = entry.wrapping_add(immediate(first)) as *const usize;
+            // SAFETY: The function reads it, as its first instruction says.
+            return entry.wrapping_add(unsafe { distance.read() });
+        }
+        _ => (),
+    }
+    // It takes r2 as it is, or does not use it: that of the kernel, whose code this is.
+    let kernel: usize;
+    // SAFETY: Reads a register.
+    unsafe { core::arch::asm!("mr {}, 2", out(reg) kernel, options(pure, nomem, nostack)) };
+    kernel
+}
+
+/// Finds the way past the hook of `func`, for the code `stub` of `livepatch_original!`, which has
+/// `behind`. May sleep.
+///
+/// # Errors
+///
+/// `EINVAL`: the function has no hook.
+///
+/// # Safety
+///
+/// `func` must be a function whose object is about to be patched. `stub` must be the code for it,
+/// which nobody may run.
+pub unsafe fn resolve(
+    func: *const bindings::klp_func,
+    behind: &'static Behind,
+    stub: *const (),
+) -> Result {
+    // SAFETY: The core has found the address, and does not write it while the object is there.
+    let entry = unsafe { (*func).old_func } as usize;
+    let Some(hook) = ftrace::location(entry) else {
+        // SAFETY: The name is nul-terminated, and stays.
+        let name = unsafe { CStr::from_char_ptr((*func).old_name) };
+        pr_err!("livepatch: '{}' has no hook to call it past\n", name);
+        return Err(EINVAL);
+    };
+    let address = ftrace::return_address(hook);
+    behind.address.store(address, Relaxed);
+
+    #[cfg(target_arch = "powerpc64")]
+    // SAFETY: It is the entry of the function, whose object is there.
+    behind.toc.store(unsafe { toc(entry) }, Relaxed);
+
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: It has the form of a trampoline, by the requirement of this function.
+    unsafe {
+        bindings::arch_static_call_transform(
+            core::ptr::null_mut(),
+            stub.cast_mut().cast(),
+            core::ptr::without_provenance_mut(address),
+            false,
+        )
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = stub;
+    Ok(())
+}
+
+/// The functions of an object that the patch calls.
+pub trait Originals {
+    /// Finds the ways past their hooks.
+    ///
+    /// # Safety
+    ///
+    /// The object must be about to be patched.
+    unsafe fn resolve() -> Result;
+}
+
+/// An object with functions that the patch calls, and the hooks `H` besides.
+pub struct WithOriginals<O, H>(PhantomData<(O, H)>);
+
+impl<O: Originals, H: Hooks> Hooks for WithOriginals<O, H> {
+    const HAS: [bool; 4] = [true, H::HAS[1], H::HAS[2], H::HAS[3]];
+
+    unsafe fn pre_patch(object: &Object) -> Result {
+        // SAFETY: By the requirement of this function.
+        unsafe { O::resolve() }?;
+        // SAFETY: As above.
+        unsafe { H::pre_patch(object) }
+    }
+
+    unsafe fn post_patch(object: &Object) {
+        // SAFETY: By the requirement of this function.
+        unsafe { H::post_patch(object) };
+    }
+
+    unsafe fn pre_unpatch(object: &Object) {
+        // SAFETY: By the requirement of this function.
+        unsafe { H::pre_unpatch(object) };
+    }
+
+    unsafe fn post_unpatch(object: &Object) {
+        // SAFETY: By the requirement of this function.
+        unsafe { H::post_unpatch(object) };
+    }
+}
