@@ -394,7 +394,7 @@ impl Function {
         object: &Name,
         funcs: &Ident,
         before: &[Function],
-    ) -> Option<(TokenStream, TokenStream)> {
+    ) -> Option<(TokenStream, [TokenStream; 2])> {
         let (Some(caller), Original::Declared(sig)) = (&self.caller, &self.original) else {
             return None;
         };
@@ -415,10 +415,10 @@ impl Function {
         let types: Vec<_> = argument_types(sig).collect();
         let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
         let doc = format!(
-            "\n\nCalls `{}()` of {}, which the patch replaces, as it is without the patch.\n\n\
+            "\n\nCalls `{}()` of {}, which the patch replaces, itself.\n\n\
             # Safety\n\n\
-            As for that function. To be called from its replacement, or where else {} is known \
-            to be patched.",
+            As for that function. {} must be patched, and stay so until it returns, as it does for \
+            a replacement of one of its functions.",
             self.name.text, object.text, object.text
         );
         let item = quote! {
@@ -453,23 +453,34 @@ impl Function {
             }
         };
         let before = count(before.iter().map(|function| function.cfgs.as_slice()));
+        let stub = quote! {
+            extern "C" {
+                #[link_name = #label]
+                fn stub();
+            }
+        };
         let resolve = quote! {
             #(#cfgs)*
             {
-                extern "C" {
-                    #[link_name = #label]
-                    fn stub();
-                }
+                #stub
                 let funcs = #funcs.get().cast::<::kernel::bindings::klp_func>();
                 let func = funcs.wrapping_add(#before);
-                // SAFETY: By the requirement of this function. It has this code, which nobody runs
-                // as nobody uses the patch yet.
+                // SAFETY: By the requirement of this function. The function has this code, which
+                // nobody calls while the object is not patched, as callers promise.
                 unsafe {
                     ::kernel::livepatch::declare::resolve(func, &#behind, stub as *const ())
                 }?;
             }
         };
-        Some((item, resolve))
+        let forget = quote! {
+            #(#cfgs)*
+            {
+                #stub
+                // SAFETY: As in `resolve`.
+                unsafe { ::kernel::livepatch::declare::forget(&#behind, stub as *const ()) };
+            }
+        };
+        Some((item, [resolve, forget]))
     }
 }
 
@@ -1435,7 +1446,8 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             .collect();
         let originals = (!called.is_empty()).then(|| format_ident!("Originals{index}"));
         if let Some(originals) = &originals {
-            let resolve = called.iter().map(|(_, resolve)| resolve);
+            let resolve = called.iter().map(|(_, [resolve, _])| resolve);
+            let forget = called.iter().map(|(_, [_, forget])| forget);
             funcs.extend(quote! {
                 #(#object_cfgs)*
                 struct #originals;
@@ -1445,6 +1457,10 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
                     unsafe fn resolve() -> ::kernel::error::Result {
                         #(#resolve)*
                         ::core::result::Result::Ok(())
+                    }
+
+                    unsafe fn forget() {
+                        #(#forget)*
                     }
                 }
             });
@@ -1501,7 +1517,11 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         span: Span::call_site(),
     }
     .c_string()?;
-    let shadow = info.shadow.iter().map(|variables| {
+    let shadow = info.shadow.iter().enumerate().map(|(index, variables)| {
+        let others = info.shadow.iter().take(index).map(|other| {
+            let (cfgs, id) = (&other.cfgs, &other.id);
+            quote!(#(#cfgs)* #id)
+        });
         let Variables {
             docs,
             cfgs,
@@ -1511,6 +1531,10 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             id,
         } = variables;
         quote_spanned! {type_.span()=>
+            #(#cfgs)*
+            const _: () =
+                ::kernel::livepatch::declare::check_shadow_id(#id, &[#(#others),*]);
+
             // SAFETY: The patch has no other variables under this id, as was checked, and frees
             // these when its module is unloaded.
             #(#cfgs)*

@@ -17,6 +17,7 @@ pub use super::{
     },
     original::{
         by_pointer,
+        forget,
         resolve,
         unknown,
         Behind,
@@ -28,6 +29,7 @@ pub use super::{
         Slot, //
     },
     shadow::{
+        check_shadow_id,
         Owner,
         Pending, //
     },

@@ -66,6 +66,12 @@ macro_rules! livepatch_original {
                 ".balign 16\n",
                 ".type ", $label, ", @function\n",
                 $label, ":\n",
+                // Its address is taken, and nobody jumps there by it: no mark for IBT is missing
+                // (ANNOTATE_NOENDBR).
+                ".pushsection .discard.annotate_insn, \"M\", @progbits, 8\n",
+                ".long ", $label, " - .\n",
+                ".long 1\n",
+                ".popsection\n",
                 "jmp {unknown}\n",
                 ".size ", $label, ", . - ", $label, "\n",
                 // By this the kernel knows it: ud1 %esp, %ecx. It is no part of the function, where
@@ -182,8 +188,8 @@ unsafe fn toc(entry: usize) -> usize {
 ///
 /// # Safety
 ///
-/// `func` must be a function whose object is about to be patched. `stub` must be the code for it,
-/// which nobody may run.
+/// `func` must be a function whose object is about to be patched, or has been. `stub` must be the
+/// code of `behind`, which nobody runs: who calls it promises that the object is patched.
 pub unsafe fn resolve(
     func: *const bindings::klp_func,
     behind: &'static Behind,
@@ -197,13 +203,36 @@ pub unsafe fn resolve(
         pr_err!("livepatch: '{}' has no hook to call it past\n", name);
         return Err(EINVAL);
     };
-    let address = ftrace::return_address(hook);
-    behind.address.store(address, Relaxed);
-
     #[cfg(target_arch = "powerpc64")]
     // SAFETY: It is the entry of the function, whose object is there.
     behind.toc.store(unsafe { toc(entry) }, Relaxed);
+    // SAFETY: By the requirement of this function.
+    unsafe { lead_to(ftrace::return_address(hook), behind, stub) };
+    Ok(())
+}
 
+/// Has the code `stub` of `behind` call [`unknown`] again. May sleep.
+///
+/// # Safety
+///
+/// As for [`resolve`].
+pub unsafe fn forget(behind: &'static Behind, stub: *const ()) {
+    #[cfg(target_arch = "powerpc64")]
+    // SAFETY: It is a function of the kernel, which stays.
+    behind
+        .toc
+        .store(unsafe { toc(unknown as *const () as usize) }, Relaxed);
+    // SAFETY: By the requirement of this function.
+    unsafe { lead_to(unknown as *const () as usize, behind, stub) };
+}
+
+/// Has the code `stub` of `behind` go on at an address.
+///
+/// # Safety
+///
+/// As for [`resolve`].
+unsafe fn lead_to(address: usize, behind: &'static Behind, stub: *const ()) {
+    behind.address.store(address, Relaxed);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: It has the form of a trampoline, by the requirement of this function.
     unsafe {
@@ -216,7 +245,6 @@ pub unsafe fn resolve(
     };
     #[cfg(not(target_arch = "x86_64"))]
     let _ = stub;
-    Ok(())
 }
 
 /// The functions of an object that the patch calls.
@@ -227,19 +255,31 @@ pub trait Originals {
     ///
     /// The object must be about to be patched.
     unsafe fn resolve() -> Result;
+
+    /// Forgets them.
+    ///
+    /// # Safety
+    ///
+    /// The object must not be patched any more.
+    unsafe fn forget();
 }
 
 /// An object with functions that the patch calls, and the hooks `H` besides.
 pub struct WithOriginals<O, H>(PhantomData<(O, H)>);
 
 impl<O: Originals, H: Hooks> Hooks for WithOriginals<O, H> {
-    const HAS: [bool; 4] = [true, H::HAS[1], H::HAS[2], H::HAS[3]];
+    const HAS: [bool; 4] = [true, H::HAS[1], H::HAS[2], true];
 
     unsafe fn pre_patch(object: &Object) -> Result {
         // SAFETY: By the requirement of this function.
-        unsafe { O::resolve() }?;
+        let resolved = unsafe { O::resolve() };
         // SAFETY: As above.
-        unsafe { H::pre_patch(object) }
+        resolved
+            .and_then(|()| unsafe { H::pre_patch(object) })
+            .inspect_err(|_| {
+                // SAFETY: It is not going to be patched.
+                unsafe { O::forget() };
+            })
     }
 
     unsafe fn post_patch(object: &Object) {
@@ -255,5 +295,7 @@ impl<O: Originals, H: Hooks> Hooks for WithOriginals<O, H> {
     unsafe fn post_unpatch(object: &Object) {
         // SAFETY: By the requirement of this function.
         unsafe { H::post_unpatch(object) };
+        // SAFETY: It is not patched any more.
+        unsafe { O::forget() };
     }
 }

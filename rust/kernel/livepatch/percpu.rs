@@ -26,7 +26,8 @@ impl<T> PerCpu<T> {
         Self(base)
     }
 
-    /// Where `cpu` has its own. May be called in any context.
+    /// Where `cpu` has its own. May be called in any context. Of a CPU that is not possible the
+    /// result must not be used.
     ///
     /// With [`CpuId::current`] it is that of this CPU for as long as the task does not move to
     /// another one.
@@ -34,10 +35,10 @@ impl<T> PerCpu<T> {
     /// Wraps C's `per_cpu_ptr()`.
     pub fn of(&self, cpu: CpuId) -> NonNull<T> {
         let base = self.0.as_ptr().cast();
-        // SAFETY: By the promise of `new` it is a per-CPU address, and each CPU that is possible
-        // has the variable.
+        // SAFETY: By the promise of `new` it is a per-CPU address. The number of the CPU is one
+        // that has an offset.
         let own = unsafe { bindings::livepatch_per_cpu_ptr(base, cpu.as_u32()) };
-        // SAFETY: As above.
+        // SAFETY: The sum of both is an address of the kernel.
         unsafe { NonNull::new_unchecked(own.cast()) }
     }
 }

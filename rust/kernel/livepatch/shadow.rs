@@ -598,6 +598,19 @@ impl<T: Send + 'static> CShadow<T> {
     }
 }
 
+/// Refuses an id that is one of `others`, too.
+#[doc(hidden)]
+pub const fn check_shadow_id(id: u64, others: &[u64]) {
+    let mut rest = others;
+    while let [other, tail @ ..] = rest {
+        assert!(
+            id != *other,
+            "the id stands for two types of shadow variables"
+        );
+        rest = tail;
+    }
+}
+
 /// Refuses a name that two authors might think of.
 pub(super) const fn check_name(name: &str) {
     let mut rest = name.as_bytes();

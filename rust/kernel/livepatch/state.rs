@@ -103,7 +103,9 @@ pub const fn check_id(id: StateId, others: &[StateId]) {
 /// # Safety
 ///
 /// `take` must be sound for each word that `into_word` has returned in any patch that has the same
-/// state, and for any other word a patch in C may have left there.
+/// state, and for any other word a patch in C may have left there. Of a copy of the word it must be
+/// sound for several tasks at once, if the type is `Sync`, as long as they forget what they took.
+/// `LEADS` must be true if dropping the data frees anything.
 pub unsafe trait StateData: Sized {
     /// Whether the word leads to the data, and is not all there is.
     const LEADS: bool;
@@ -442,16 +444,17 @@ pub unsafe trait Placed: State {
 ///
 /// /// Takes the place of a function of the kernel.
 /// extern "C" fn live_function() -> c_int {
-///     HigherLimit::read(|before| *before).unwrap_or(7)
+///     HigherLimit::read(|before| *before).unwrap_or_default()
 /// }
 /// ```
 pub trait ReadState: State {
     /// Calls `f` with the state's data, and returns what it returns; `None` if there are none.
     ///
     /// There are data from when [`State::prepare`] has made them, before the first function is
-    /// replaced, until no task uses the patch any more. While [`State::take_over`] runs there are
-    /// none, and those before it are what `prepare` has made. Of integers there are always some: 0
-    /// where others have none.
+    /// replaced, until no task uses the patch any more. What is in a [`KBox`] is not there while it
+    /// is taken over, from a grace period of RCU before [`State::take_over`] until that is done.
+    /// Before, the data are what `prepare` has made. Of integers there are always some: 0 where
+    /// there should be none.
     ///
     /// `f` runs on RCU's read side, and must not sleep. May be called wherever RCU is watching;
     /// takes no lock.
@@ -569,12 +572,18 @@ impl<S: State, Rest: States> States for (S, Rest) {
             let (version, left) = unsafe { ((*old).version, data(old)) };
             // No callback of the patch that is replaced will run any more.
             let mut left = left.xchg(0, Relaxed);
+            // Others read integers until there are new ones.
+            let mut new = match S::Data::LEADS {
+                true => word.xchg(0, Relaxed),
+                false => word.load(Relaxed),
+            };
             if version != S::VERSION || S::Data::LEADS {
-                // For what reads them in that patch, and is no task that it had to wait for.
+                // For those who have found them: in this patch, and what reads them in the other
+                // one and is no task that it had to wait for.
                 rcu::synchronize_rcu();
             }
-            // SAFETY: `prepare` put them there.
-            if let Some(new) = unsafe { take::<S>(word) } {
+            // SAFETY: `prepare` put them there, and nobody else has got the word.
+            if let Some(new) = unsafe { S::Data::take(&mut new) } {
                 // SAFETY: Nobody else has got the word. That the data are those of this version is
                 // the promise of the id.
                 let data = unsafe { take_version::<S>(version, &mut left) };
