@@ -975,7 +975,7 @@ impl Object {
         // First of all: the other hooks may call them.
         if let Some(originals) = originals {
             hooks = quote! {
-                ::kernel::livepatch::declare::WithOriginals<#originals, #hooks>
+                ::kernel::livepatch::declare::WithOriginals<#state, #originals, #hooks>
             };
         }
         hooks

@@ -3,9 +3,12 @@
 //! Calls of a function that is replaced: past the hook at its beginning, so that they do not come
 //! back to the replacement.
 
-use super::callbacks::{
-    Hooks,
-    Object, //
+use super::{
+    callbacks::{
+        Hooks,
+        Object, //
+    },
+    declare::Declared, //
 };
 use crate::{
     bindings,
@@ -264,10 +267,10 @@ pub trait Originals {
     unsafe fn forget();
 }
 
-/// An object with functions that the patch calls, and the hooks `H` besides.
-pub struct WithOriginals<O, H>(PhantomData<(O, H)>);
+/// An object with functions that the patch `P` calls, and the hooks `H` besides.
+pub struct WithOriginals<P, O, H>(PhantomData<(P, O, H)>);
 
-impl<O: Originals, H: Hooks> Hooks for WithOriginals<O, H> {
+impl<P: Declared, O: Originals, H: Hooks> Hooks for WithOriginals<P, O, H> {
     const HAS: [bool; 4] = [true, H::HAS[1], H::HAS[2], true];
 
     unsafe fn pre_patch(object: &Object) -> Result {
@@ -295,6 +298,11 @@ impl<O: Originals, H: Hooks> Hooks for WithOriginals<O, H> {
     unsafe fn post_unpatch(object: &Object) {
         // SAFETY: By the requirement of this function.
         unsafe { H::post_unpatch(object) };
+        // SAFETY: The patch is valid while the core calls, which writes the field before.
+        if unsafe { (*P::patch()).forced } {
+            // Tasks may be in its replacements yet, and go on to call them.
+            return;
+        }
         // SAFETY: It is not patched any more.
         unsafe { O::forget() };
     }

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # A transition that is forced to end. The code that tasks were forced to leave
-# stays for good, so that this comes last: klpr_patch_b cannot be unloaded.
+# stays for good, so that this comes last: its modules cannot be unloaded.
 . "$(dirname "$0")/klpr.sh"
-plan 2
+plan 3
 
 sleeper() {
 	cat "$TARGET/sleep_hard" >/dev/null &
@@ -48,7 +48,27 @@ wait
 expect $TARGET/parameters/one 1
 no_target
 expect /proc/1/patch_state -1
-works
-# Nobody need look at the end, and find the module that has to stay.
-WORKS_AT_END=
 echo "ok"
+
+start "a task that was forced off a patch calls an original"
+if [ -e "$MODS/klpr_rust_more.ko" ]; then
+	target
+	load klpr_rust_more
+	sleeper
+	echo 0 >$LP/klpr_rust_more/enabled || fail "it cannot be disabled"
+	sleep 1
+	# It sleeps in the original, which its replacement has called.
+	expect $LP/klpr_rust_more/transition 1
+	echo 1 >$LP/klpr_rust_more/force || fail "it cannot be forced"
+	wait_until 10 gone $LP/klpr_rust_more || fail "the transition does not end"
+	echo 1 >$TARGET/parameters/release
+	wait
+	logged "klpr_rust_more: awake, and calls 1"
+	no_target
+	echo "ok"
+else
+	skip_case "this kernel has no Rust"
+fi
+works
+# Nobody need look at the end, and find the modules that have to stay.
+WORKS_AT_END=

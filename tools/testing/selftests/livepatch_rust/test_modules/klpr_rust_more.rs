@@ -82,6 +82,8 @@ livepatch! {
                 extern "C" fn klpr_target_one() -> c_int => one,
                 #[cfg(MODULE)]
                 extern "C" fn klpr_target_two() -> c_int => two,
+                #[original(original_sleep_hard)]
+                extern "C" fn klpr_target_sleep_hard() -> c_int => sleep_hard,
                 #[cfg(not(MODULE))]
                 extern "C" fn klpr_target_two() -> c_int => missing_one,
                 #[original(original_many)]
@@ -159,6 +161,15 @@ extern "C" fn one() -> c_int {
 extern "C" fn two() -> c_int {
     // SAFETY: The object is patched, as this is one of its replacements.
     unsafe { original_one() }
+}
+
+/// Sleeps in the original, and calls another one when it is awake again.
+extern "C" fn sleep_hard() -> c_int {
+    // SAFETY: This is what it is replaced by.
+    let result = unsafe { original_sleep_hard() };
+    // SAFETY: The object is patched, as this is one of its replacements.
+    pr_info!("awake, and calls {}\n", unsafe { original_one() });
+    result
 }
 
 extern "C" fn many(
