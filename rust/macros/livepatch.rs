@@ -268,6 +268,13 @@ fn known_name(path: &Path) -> Result<&Ident> {
     }
 }
 
+/// The types of the arguments, and a name for each.
+fn arguments(sig: &Signature) -> (Vec<&Type>, Vec<Ident>) {
+    let types: Vec<_> = argument_types(sig).collect();
+    let names = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
+    (types, names)
+}
+
 /// The types of the arguments.
 fn argument_types(sig: &Signature) -> impl Iterator<Item = &Type> {
     sig.inputs.iter().filter_map(|arg| match arg {
@@ -320,6 +327,15 @@ impl Parse for Function {
             replacement: input.parse()?,
         })
     }
+}
+
+/// The name of what is made for a symbol, for the assembler and for Rust.
+fn made_for(prefix: &str, object: &Name, name: &Name, sympos: u64) -> Ident {
+    format_ident!(
+        "{prefix}_{}_{}_{sympos}",
+        object.ident_part(),
+        name.ident_part()
+    )
 }
 
 /// The name of the static that tells `make check-patch` the type of an entry; `kind` is `func` or
@@ -398,12 +414,7 @@ impl Function {
         let (Some(caller), Original::Declared(sig)) = (&self.caller, &self.original) else {
             return None;
         };
-        let label = format!(
-            "__livepatch_original_{}_{}_{}",
-            object.ident_part(),
-            self.name.ident_part(),
-            self.sympos
-        );
+        let label = made_for("__livepatch_original", object, &self.name, self.sympos).to_string();
         let behind = format_ident!("{}", label.to_uppercase(), span = caller.name.span());
         let Caller {
             docs,
@@ -412,8 +423,7 @@ impl Function {
         } = caller;
         let cfgs = &self.cfgs;
         let output = &sig.output;
-        let types: Vec<_> = argument_types(sig).collect();
-        let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
+        let (types, args) = arguments(sig);
         let doc = format!(
             "\n\nCalls `{}()` of {}, which the patch replaces, itself.\n\n\
             # Safety\n\n\
@@ -573,12 +583,7 @@ impl Symbol {
     /// described in a section from which `objtool klp post-link` makes it in the end. The symbol is
     /// weak so that the module can be linked until then.
     fn expand(&self, object: &Name) -> (TokenStream, Ident) {
-        let slot = format_ident!(
-            "__livepatch_{}_{}_{}",
-            object.ident_part(),
-            self.name.ident_part(),
-            self.sympos
-        );
+        let slot = made_for("__livepatch", object, &self.name, self.sympos);
         let symbol = format!(
             ".klp.sym.{}.{},{}",
             object.text, self.name.text, self.sympos
@@ -733,8 +738,7 @@ impl Symbol {
 
         let (cfgs, docs, visibility) = (&self.cfgs, &self.docs, &self.visibility);
         let output = &signature.output;
-        let types: Vec<_> = argument_types(signature).collect();
-        let args: Vec<_> = (0..types.len()).map(|i| format_ident!("arg{i}")).collect();
+        let (types, args) = arguments(signature);
         let static_ = self.expand_type(
             "sym",
             object,
@@ -1071,7 +1075,7 @@ impl Parse for Param {
 
 impl AtomicParam {
     /// Expands to the static, and to what makes it a parameter of the module.
-    fn expand(&self) -> TokenStream {
+    fn expand(&self) -> Result<TokenStream> {
         let Self {
             docs,
             cfgs,
@@ -1080,8 +1084,7 @@ impl AtomicParam {
             default,
             description,
         } = self;
-        let c_name = CString::new(name.unraw().to_string()).expect("an identifier has no nul");
-        let c_name = Literal::c_string(&c_name);
+        let c_name = Name::from(name).c_string()?;
         let info = |field: &str, value: String| {
             let text = format!("{field}={}:{value}\0", name.unraw());
             let (len, text) = (text.len(), Literal::byte_string(text.as_bytes()));
@@ -1095,7 +1098,7 @@ impl AtomicParam {
         };
         let parmtype = info("parmtype", type_.to_string());
         let parm = info("parm", description.value());
-        quote_spanned! {type_.span()=>
+        Ok(quote_spanned! {type_.span()=>
             #(#cfgs)*
             #(#docs)*
             #[allow(non_upper_case_globals)]
@@ -1123,7 +1126,7 @@ impl AtomicParam {
                 #parmtype
                 #parm
             };
-        }
+        })
     }
 }
 
@@ -1509,6 +1512,7 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
         Param::Atomic(param) => Some(param.expand()),
         Param::Fixed(_) => None,
     });
+    let params = params.collect::<Result<Vec<_>>>()?;
 
     let module_name = Literal::byte_string(info.name.value().as_bytes());
     // Kbuild makes underscores of hyphens.

@@ -29,25 +29,24 @@ use core::marker::PhantomData;
 /// Where a function goes on behind its hook. Read by the code of `livepatch_original!`.
 #[repr(C)]
 pub struct Behind {
-    address: Atomic<usize>,
+    address: Atomic<*const ()>,
     /// What r2 has to be there, on powerpc.
     toc: Atomic<usize>,
 }
 
 impl Behind {
     /// A function that is not known yet.
-    #[allow(clippy::new_without_default)]
     pub const fn unknown() -> Self {
         Self {
-            address: Atomic::new(0),
+            address: Atomic::new(unknown as *const ()),
             toc: Atomic::new(0),
         }
     }
 }
 
-/// What is called where a function is not known yet, which callers have promised not to do.
+/// What is called where a function is not known, which callers have promised not to do.
 pub extern "C" fn unknown() {
-    panic!("the original of a function was called before its object is patched");
+    panic!("the original of a function was called while its object is not patched");
 }
 
 /// Defines the code `$label`, which goes on in the function of `$behind`, with the arguments that
@@ -63,12 +62,9 @@ pub extern "C" fn unknown() {
 macro_rules! livepatch_original {
     ($label:literal, $behind:ident) => {
         #[cfg(target_arch = "x86_64")]
-        ::core::arch::global_asm!(
-            ::core::concat!(
-                "\n.pushsection .text, \"ax\", @progbits\n",
-                ".balign 16\n",
-                ".type ", $label, ", @function\n",
-                $label, ":\n",
+        $crate::livepatch_original!(
+            @define $label,
+            [
                 // Its address is taken, and nobody jumps there by it: no mark for IBT is missing
                 // (ANNOTATE_NOENDBR).
                 ".pushsection .discard.annotate_insn, \"M\", @progbits, 8\n",
@@ -76,38 +72,31 @@ macro_rules! livepatch_original {
                 ".long 1\n",
                 ".popsection\n",
                 "jmp {unknown}\n",
-                ".size ", $label, ", . - ", $label, "\n",
+            ],
+            [
                 // By this the kernel knows it: ud1 %esp, %ecx. It is no part of the function, where
                 // objtool would find that it is never reached.
                 ".byte 0x0f, 0xb9, 0xcc\n",
-                ".popsection\n",
-            ),
-            unknown = sym $crate::livepatch::declare::unknown,
+            ],
+            unknown = $crate::livepatch::declare::unknown
         );
 
         #[cfg(target_arch = "s390x")]
-        ::core::arch::global_asm!(
-            ::core::concat!(
-                "\n.pushsection .text, \"ax\", @progbits\n",
-                ".balign 16\n",
-                ".type ", $label, ", @function\n",
-                $label, ":\n",
+        $crate::livepatch_original!(
+            @define $label,
+            [
                 "larl %r1, {behind}\n",
                 "lg %r1, 0(%r1)\n",
                 "br %r1\n",
-                ".size ", $label, ", . - ", $label, "\n",
-                ".popsection\n",
-            ),
-            behind = sym $behind,
+            ],
+            [],
+            behind = $behind
         );
 
         #[cfg(target_arch = "powerpc64")]
-        ::core::arch::global_asm!(
-            ::core::concat!(
-                "\n.pushsection .text, \"ax\", @progbits\n",
-                ".balign 16\n",
-                ".type ", $label, ", @function\n",
-                $label, ":\n",
+        $crate::livepatch_original!(
+            @define $label,
+            [
                 // Who calls by a pointer has it in r12.
                 "addis 11, 12, ({behind} - ", $label, ")@ha\n",
                 "addi 11, 11, ({behind} - ", $label, ")@l\n",
@@ -115,10 +104,9 @@ macro_rules! livepatch_original {
                 "ld 2, 8(11)\n",
                 "mtctr 12\n",
                 "bctr\n",
-                ".size ", $label, ", . - ", $label, "\n",
-                ".popsection\n",
-            ),
-            behind = sym $behind,
+            ],
+            [],
+            behind = $behind
         );
 
         #[cfg(not(any(
@@ -127,6 +115,27 @@ macro_rules! livepatch_original {
             target_arch = "powerpc64",
         )))]
         ::core::compile_error!("the original cannot be called on this architecture");
+    };
+    // The function `$label` with this code, and what is behind it.
+    (
+        @define $label:literal,
+        [$($code:literal,)*],
+        [$($after:literal,)*],
+        $name:ident = $symbol:path
+    ) => {
+        ::core::arch::global_asm!(
+            ::core::concat!(
+                "\n.pushsection .text, \"ax\", @progbits\n",
+                ".balign 16\n",
+                ".type ", $label, ", @function\n",
+                $label, ":\n",
+                $($code,)*
+                ".size ", $label, ", . - ", $label, "\n",
+                $($after,)*
+                ".popsection\n",
+            ),
+            $name = sym $symbol,
+        );
     };
 }
 
@@ -209,24 +218,20 @@ pub unsafe fn resolve(
     #[cfg(target_arch = "powerpc64")]
     // SAFETY: It is the entry of the function, whose object is there.
     behind.toc.store(unsafe { toc(entry) }, Relaxed);
+    let address = core::ptr::without_provenance(ftrace::return_address(hook));
     // SAFETY: By the requirement of this function.
-    unsafe { lead_to(ftrace::return_address(hook), behind, stub) };
+    unsafe { lead_to(address, behind, stub) };
     Ok(())
 }
 
-/// Has the code `stub` of `behind` call [`unknown`] again. May sleep.
+/// Has the code `stub` of `behind` call [`unknown`] again, which needs no r2. May sleep.
 ///
 /// # Safety
 ///
 /// As for [`resolve`].
 pub unsafe fn forget(behind: &'static Behind, stub: *const ()) {
-    #[cfg(target_arch = "powerpc64")]
-    // SAFETY: It is a function of the kernel, which stays.
-    behind
-        .toc
-        .store(unsafe { toc(unknown as *const () as usize) }, Relaxed);
     // SAFETY: By the requirement of this function.
-    unsafe { lead_to(unknown as *const () as usize, behind, stub) };
+    unsafe { lead_to(unknown as *const (), behind, stub) };
 }
 
 /// Has the code `stub` of `behind` go on at an address.
@@ -234,7 +239,7 @@ pub unsafe fn forget(behind: &'static Behind, stub: *const ()) {
 /// # Safety
 ///
 /// As for [`resolve`].
-unsafe fn lead_to(address: usize, behind: &'static Behind, stub: *const ()) {
+unsafe fn lead_to(address: *const (), behind: &'static Behind, stub: *const ()) {
     behind.address.store(address, Relaxed);
     #[cfg(target_arch = "x86_64")]
     // SAFETY: It has the form of a trampoline, by the requirement of this function.
@@ -242,7 +247,7 @@ unsafe fn lead_to(address: usize, behind: &'static Behind, stub: *const ()) {
         bindings::arch_static_call_transform(
             core::ptr::null_mut(),
             stub.cast_mut().cast(),
-            core::ptr::without_provenance_mut(address),
+            address.cast_mut().cast(),
             false,
         )
     };

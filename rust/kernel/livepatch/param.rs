@@ -40,30 +40,22 @@ pub trait Param: ModuleParam + AtomicType + 'static {
     fn show(param: &Atomic<Self>, to: &mut RawFormatter) -> crate::fmt::Result;
 }
 
-macro_rules! integers {
-    ($($type:ty),*) => {$(
+macro_rules! params {
+    ($($type:ty),*: $shown:expr) => {$(
         impl Param for $type {
             fn set(param: &Atomic<Self>, value: Self) {
                 param.store(value, Relaxed);
             }
 
             fn show(param: &Atomic<Self>, to: &mut RawFormatter) -> crate::fmt::Result {
-                writeln!(to, "{}", param.load(Relaxed))
+                let shown: fn(Self) -> _ = $shown;
+                writeln!(to, "{}", shown(param.load(Relaxed)))
             }
         }
     )*};
 }
-integers!(i8, i16, i32, i64, isize, u32, u64, usize);
-
-impl Param for bool {
-    fn set(param: &Atomic<Self>, value: Self) {
-        param.store(value, Relaxed);
-    }
-
-    fn show(param: &Atomic<Self>, to: &mut RawFormatter) -> crate::fmt::Result {
-        writeln!(to, "{}", if param.load(Relaxed) { 'Y' } else { 'N' })
-    }
-}
+params!(i8, i16, i32, i64, isize, u32, u64, usize: |number| number);
+params!(bool: |yes| if yes { 'Y' } else { 'N' });
 
 /// The parameter that `param` has been declared for.
 ///
