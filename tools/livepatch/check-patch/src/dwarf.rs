@@ -412,26 +412,21 @@ impl<'a> Debug<'a> {
     /// The type of the function that a variable of Rust points to, or would point to by a pointer
     /// behind that, with its ABI.
     pub fn function_pointer(&self, variable: Die) -> Result<Option<Proto>> {
-        let Some(mut pointer) = self.pointer_in(variable)? else {
+        let Some((mut pointer, mut target)) = self.pointer_and_target(variable)? else {
             return Ok(None);
         };
-        let mut entry = self.entry(pointer)?;
-        let Some(mut target) = self.reference(pointer, &entry, dw::DW_AT_type)? else {
-            return Ok(None);
-        };
-        let mut function = self.entry(target)?;
-        if function.tag() == dw::DW_TAG_pointer_type {
-            (pointer, entry) = (target, function);
-            let Some(behind) = self.reference(pointer, &entry, dw::DW_AT_type)? else {
+        if self.entry(target)?.tag() == dw::DW_TAG_pointer_type {
+            let Some(behind) = self.type_of(target)? else {
                 return Ok(None);
             };
-            (target, function) = (behind, self.entry(behind)?);
+            (pointer, target) = (target, behind);
         }
+        let function = self.entry(target)?;
         if function.tag() != dw::DW_TAG_subroutine_type || !self.is_rust(target) {
             return Ok(None);
         }
         let ret = self.reference(target, &function, dw::DW_AT_type)?;
-        let name = self.name(pointer, &entry)?;
+        let name = self.name(pointer, &self.entry(pointer)?)?;
         Ok(Some(Proto {
             abi: name.as_deref().and_then(types::abi_of),
             ..self.proto_of(target, ret)?
@@ -448,14 +443,23 @@ impl<'a> Debug<'a> {
         Ok(None)
     }
 
-    /// The type that a variable of Rust points to, for a comparison.
-    pub fn pointee(&self, variable: Die) -> Result<Option<Proto>> {
+    /// The type that an entry has.
+    fn type_of(&self, die: Die) -> Result<Option<Die>> {
+        self.reference(die, &self.entry(die)?, dw::DW_AT_type)
+    }
+
+    /// The pointer that a variable of Rust holds, and what it points to.
+    fn pointer_and_target(&self, variable: Die) -> Result<Option<(Die, Die)>> {
         let Some(pointer) = self.pointer_in(variable)? else {
             return Ok(None);
         };
-        let entry = self.entry(pointer)?;
-        let target = self.reference(pointer, &entry, dw::DW_AT_type)?;
-        Ok(target.map(|ty| Proto::of_variable(self.id(ty), true)))
+        Ok(self.type_of(pointer)?.map(|target| (pointer, target)))
+    }
+
+    /// The type that a variable of Rust points to, for a comparison.
+    pub fn pointee(&self, variable: Die) -> Result<Option<Proto>> {
+        let target = self.pointer_and_target(variable)?;
+        Ok(target.map(|(_, ty)| Proto::of_variable(self.id(ty), true)))
     }
 
     /// All variables that have an address.

@@ -9,7 +9,7 @@ use crate::{
     error::{Error, Result},
     types::Typed,
 };
-use std::collections::HashSet;
+use std::{cell::OnceCell, collections::HashSet};
 
 /// The magic number of BTF, as it begins a file of either endianness.
 const BTF_MAGIC: [[u8; 2]; 2] = [[0x9f, 0xeb], [0xeb, 0x9f]];
@@ -23,6 +23,8 @@ pub struct Source<'a> {
     unusable: Option<String>,
     /// What DWARF has of the functions that are asked for.
     found: Vec<dwarf::Function>,
+    /// What it has of variables. All of it has to be read for them, once.
+    variables: OnceCell<Vec<dwarf::Variable>>,
 }
 
 /// What is known of an original.
@@ -97,6 +99,7 @@ impl<'a> Source<'a> {
             btf,
             unusable,
             found: Vec::new(),
+            variables: OnceCell::new(),
         }
     }
 
@@ -119,7 +122,17 @@ impl<'a> Source<'a> {
             btf: None,
             unusable: None,
             found: debug.functions(|name| names.contains(name), &addresses)?,
+            variables: OnceCell::new(),
         })
+    }
+
+    /// What `debug`, which is its own, has of variables.
+    fn variables(&self, debug: &Debug<'_>) -> Result<&[dwarf::Variable]> {
+        if let Some(variables) = self.variables.get() {
+            return Ok(variables);
+        }
+        let variables = debug.variables()?;
+        Ok(self.variables.get_or_init(|| variables))
     }
 
     /// Whether the file exports a symbol to modules.
@@ -246,17 +259,14 @@ pub fn original<'a>(
             "the compiler has made it of another function, and does not tell its arguments".into(),
         ));
     }
-    let mut candidates = Vec::new();
-    let mut types = Vec::new();
-    for source in sources {
-        candidates.extend(source.candidates(name));
-        types.extend(source.named(name)?);
-    }
-    let whole = sources.len() == 1 && (module || sources.iter().all(Source::linked));
-    let note = match choose(&mut candidates, sympos, whole) {
-        Ok(note) => note,
+    let (candidates, note) = match chosen(sources, name, sympos, module) {
+        Ok(chosen) => chosen,
         Err(why) => return Ok(Original::Unknown(why)),
     };
+    let mut types = Vec::new();
+    for source in sources {
+        types.extend(source.named(name)?);
+    }
     for candidate in &candidates {
         match candidate.types(name)? {
             Ok(found) => types.extend(found),
@@ -285,10 +295,8 @@ pub fn variable<'a>(
     sympos: u64,
     module: bool,
 ) -> Result<Original<'a>> {
-    let mut candidates: Vec<_> = sources.iter().flat_map(|s| s.candidates(name)).collect();
-    let whole = sources.len() == 1 && (module || sources.iter().all(Source::linked));
-    let note = match choose(&mut candidates, sympos, whole) {
-        Ok(note) => note,
+    let (candidates, note) = match chosen(sources, name, sympos, module) {
+        Ok(chosen) => chosen,
         Err(why) => return Ok(Original::Unknown(why)),
     };
     if candidates.is_empty() {
@@ -304,7 +312,7 @@ pub fn variable<'a>(
         let Some(debug) = candidate.source.debug else {
             continue;
         };
-        for variable in debug.variables()? {
+        for variable in candidate.source.variables(debug)? {
             if variable.address == candidate.address && variable.name == name {
                 let proto = debug.variable(variable.die)?;
                 types.extend(proto.map(|proto| Typed {
@@ -320,6 +328,19 @@ pub fn variable<'a>(
         ));
     }
     Ok(Original::Known { types, note })
+}
+
+/// The symbols of the files of an object that `sympos` stands for, with a note if it does not tell.
+fn chosen<'s, 'a>(
+    sources: &'s [Source<'a>],
+    name: &str,
+    sympos: u64,
+    module: bool,
+) -> std::result::Result<(Vec<Candidate<'s, 'a>>, Option<String>), String> {
+    let mut candidates: Vec<_> = sources.iter().flat_map(|s| s.candidates(name)).collect();
+    let whole = sources.len() == 1 && (module || sources.iter().all(Source::linked));
+    let note = choose(&mut candidates, sympos, whole)?;
+    Ok((candidates, note))
 }
 
 /// Leaves the candidate that `sympos` stands for. `whole`: these are all, in their order.

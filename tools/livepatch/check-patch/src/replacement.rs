@@ -8,7 +8,7 @@
 //! symbol names the entry.
 
 use crate::{
-    dwarf::{Debug, Function, Variable},
+    dwarf::{Debug, Die, Function, Variable},
     elf::Image,
     error::Result,
     patch::Func,
@@ -135,20 +135,24 @@ impl<'a> Declared<'a> {
         }
     }
 
-    /// The type of the function that the static at an address points to.
-    fn pointer_at(&self, address: u64) -> Result<Known<Proto>> {
+    /// What `read` makes of the static at an address.
+    fn static_at(
+        &self,
+        address: u64,
+        read: impl Fn(Die) -> Result<Option<Proto>>,
+    ) -> Result<Known<Proto>> {
         let proto = match self.variables.get(&address) {
-            Some(variable) => self.debug.function_pointer(variable.die)?,
+            Some(variable) => read(variable.die)?,
             None => None,
         };
-        Ok(self.told(proto))
+        Ok(proto.ok_or_else(|| {
+            "the module has no debug information of the static that has its type".into()
+        }))
     }
 
-    /// What a static has told, or why not.
-    fn told(&self, proto: Option<Proto>) -> Known<Proto> {
-        proto.ok_or_else(|| {
-            "the module has no debug information of the static that has its type".into()
-        })
+    /// The type of the function that the static at an address points to.
+    fn pointer_at(&self, address: u64) -> Result<Known<Proto>> {
+        self.static_at(address, |die| self.debug.function_pointer(die))
     }
 
     /// The type of a replacement.
@@ -246,12 +250,11 @@ impl<'a> Declared<'a> {
 
     /// The type that the patch has for one of them.
     pub fn symbol(&self, symbol: &Symbol) -> Result<Known<Typed<'a>>> {
-        let proto = match self.variables.get(&symbol.address) {
-            Some(static_) if symbol.variable => self.debug.pointee(static_.die)?,
-            Some(static_) => self.debug.function_pointer(static_.die)?,
-            None => None,
+        let proto = match symbol.variable {
+            true => self.static_at(symbol.address, |die| self.debug.pointee(die))?,
+            false => self.pointer_at(symbol.address)?,
         };
-        Ok(self.told(proto).map(|proto| self.typed(proto)))
+        Ok(proto.map(|proto| self.typed(proto)))
     }
 }
 

@@ -32,10 +32,9 @@ pub fn lines(bytes: &[u8], name: &str) -> Result<Vec<String>> {
     }
     let mut notes = Vec::new();
     // The positions do not need DWARF. Without it less is known of the files.
+    let without = |e: Error| format!("note: {e}; the files are those of the symbol table");
     let debug = Debug::load(&image).unwrap_or_else(|e| {
-        notes.push(format!(
-            "note: {e}; the files are those of the symbol table"
-        ));
+        notes.push(without(e));
         None
     });
     let symbols = image.counted(name);
@@ -44,9 +43,7 @@ pub fn lines(bytes: &[u8], name: &str) -> Result<Vec<String>> {
     }
 
     let files = Files::read(debug.as_ref(), &symbols).unwrap_or_else(|e| {
-        notes.push(format!(
-            "note: {e}; the files are those of the symbol table"
-        ));
+        notes.push(without(e));
         Files::default()
     });
     let mut lines: Vec<String> = (1..)
