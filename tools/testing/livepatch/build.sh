@@ -141,13 +141,13 @@ compile() {
 
 build_all() {
 	local key warned='' stamp
-	! is_built "$name" "$goal" || return 0
+	! is_clean "$name" "$goal" || return 0
 	begin_build "$name"
 	key=$(build_key)
 	for stamp in "$out"/.klp-built-*; do
 		[ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$key" ] || rm -f "$stamp"
 	done
-	rm -f "$out/.klp-built-$goal" "$out/.klp-warned-$goal"
+	rm -f "$out/.klp-built-$goal"
 	step "Configuring $name" "look at the lines above" configure
 	if [ $# != 0 ]; then
 		compile "Building $* of $name" "look at the lines above" kmake "$name" "$@"
@@ -159,20 +159,16 @@ build_all() {
 			compile "Building the tests' modules for $name" "look at the lines above" build_tests
 		fi
 	fi
-	# What has warned is not as it should be: it is built, and its warnings shown, the next
-	# time again. Who has just had it built may use it.
-	if [ -z "$warned" ]; then
-		echo "$key" >"$out/.klp-built-$goal"
-	else
-		echo "$key" >"$out/.klp-warned-$goal"
-	fi
+	rm -f "$out/.klp-warned-$goal"
+	[ -z "$warned" ] || : >"$out/.klp-warned-$goal"
+	echo "$key" >"$out/.klp-built-$goal"
 }
 
 main() {
 	need_root
 	mkdir -p "$KLP_CACHE/build"
 	hold_tree
-	! is_built "$name" "$goal" || exit 0
+	! is_clean "$name" "$goal" || exit 0
 	with_lock "build-$name" build_all "$@"
 }
 main "$@"

@@ -165,7 +165,7 @@ main() {
 		unsafe) finding "unsafe with its SAFETY" check_unsafe;;
 		patches) finding "checkpatch --strict" check_patch_files;;
 		shell) finding "shellcheck" check_shell;;
-		build) finding "no warnings of clang, rustc and objtool" is_built "$build" tests;;
+		build) finding "no warnings of clang, rustc and objtool" is_clean "$build" tests;;
 		clippy) built "clippy" "clippy" with_lock "build-$lint" run_clippy;;
 		rustdoc) built "rustdoc" "rustdoc" with_lock "build-$lint" run_rustdoc;;
 		hotpath)

@@ -294,10 +294,15 @@ build_key() {
 	} | sha256sum | cut -c1-16
 }
 
-# is_built NAME GOAL [warned]: whether this was built of what there is now, or was with
-# warnings.
+# is_built NAME GOAL: whether this was built of what there is now.
 is_built() {
-	[ "$(cat "$KLP_CACHE/build/$1/.klp-${3:-built}-$2" 2>/dev/null)" = "$(build_key)" ]
+	[ "$(cat "$KLP_CACHE/build/$1/.klp-built-$2" 2>/dev/null)" = "$(build_key)" ]
+}
+
+# is_clean NAME GOAL: whether it was, without warnings. What has warned can be used, and is
+# built again by who asks for it next, so that its warnings are shown until they are gone.
+is_clean() {
+	[ ! -e "$KLP_CACHE/build/$1/.klp-warned-$2" ] && is_built "$@"
 }
 
 # begin_build NAME: a new build begins as a copy of the one that the tests of the core in
@@ -332,7 +337,6 @@ hold_build() {
 		"$KLP_TOOLS/build.sh" "$@"
 		lock "build-$build" 7 -s
 		! is_built "$build" "$goal" || return 0
-		! is_built "$build" "$goal" warned || return 0
 		exec 7>&-
 	done
 }
