@@ -264,16 +264,6 @@ impl Registry {
         patch.schedule_free_work();
     }
 
-    /// Frees the patches that `patch` has replaced.
-    pub(crate) fn free_replaced_async(&mut self, patch: PatchRef) {
-        while let Some(&old) = self.patches.first() {
-            if old == patch {
-                break;
-            }
-            self.free_async(old);
-        }
-    }
-
     /// Takes the functions of the patches that `patch` replaces off their stacks.
     ///
     /// No task uses them any more, unless the transition was forced; then they stay in memory.

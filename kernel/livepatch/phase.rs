@@ -50,6 +50,24 @@ impl Target {
         }
     }
 
+    /// Whether tasks leave a patch for good, so that it is given back in the end: the one in
+    /// transition (`is_moving`), or one that this replaces (`is_replacing`).
+    pub(crate) const fn leaves(self, is_moving: bool, is_replacing: bool) -> bool {
+        match self {
+            Target::Unpatched => is_moving,
+            Target::Patched => is_replacing && !is_moving,
+        }
+    }
+
+    /// What tasks leave of a function of the patch in transition: its replacement, or what is below
+    /// that on the function stack.
+    pub(crate) fn left<T>(self, replacement: impl FnOnce() -> T, below: impl FnOnce() -> T) -> T {
+        match self {
+            Target::Unpatched => replacement(),
+            Target::Patched => below(),
+        }
+    }
+
     /// What the log calls it.
     pub(crate) const fn verb(self) -> &'static str {
         match self {
@@ -151,6 +169,22 @@ mod tests {
             assert_eq!(target.opposite().opposite(), target);
             assert!(target.opposite().state() != target.state());
         }
+    }
+
+    #[test]
+    fn what_tasks_leave() {
+        // One that is disabled, and no other.
+        assert!(Target::Unpatched.leaves(true, false) && Target::Unpatched.leaves(true, true));
+        assert!(!Target::Unpatched.leaves(false, true));
+        // All others, if they are replaced.
+        assert!(Target::Patched.leaves(false, true));
+        assert!(!Target::Patched.leaves(false, false) && !Target::Patched.leaves(true, true));
+
+        assert_eq!(Target::Patched.left(|| "replacement", || "below"), "below");
+        assert_eq!(
+            Target::Unpatched.left(|| "replacement", || "below"),
+            "replacement"
+        );
     }
 
     #[test]

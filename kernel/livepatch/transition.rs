@@ -740,10 +740,7 @@ fn send_signals() {
 
 /// Whether tasks leave `patch` for good in a transition of `moving`.
 fn leaves(moving: PatchRef, target: Target, patch: PatchRef) -> bool {
-    match target {
-        Target::Unpatched => patch == moving,
-        Target::Patched => moving.is_replacing() && patch != moving,
-    }
+    target.leaves(patch == moving, moving.is_replacing())
 }
 
 /// All code of the module of `patch` that stays when it is initialised.
@@ -889,10 +886,10 @@ impl Registry {
             }
             for func in object.funcs() {
                 // Tasks leave what they use now: the replacement, or what it replaces.
-                let (start, len) = match transition.target {
-                    Target::Unpatched => (func.new_func(), func.sizes().1),
-                    Target::Patched => self.redirects.below(func),
-                };
+                let (start, len) = transition.target.left(
+                    || (func.new_func(), func.sizes().1),
+                    || self.redirects.below(func),
+                );
                 let range = Range {
                     start,
                     len,
@@ -1015,18 +1012,18 @@ impl Registry {
             warn_on_once!(true);
             return;
         };
-        let patch = transition.patch;
-        let target = transition.target.state();
+        let (patch, target) = (transition.patch, transition.target);
+        let arrived = target.state();
         let [index, _] = &transition.index;
 
         let mut left: i32 = tasklist::walk_threads(|left, task| {
-            if !try_switch(task, target, None, index) {
+            if !try_switch(task, arrived, None, index) {
                 *left += 1;
             }
         });
         // After the others: see the head of this file.
         tasklist::walk_exiting(|task| {
-            if !try_switch(task, target, None, index) {
+            if !try_switch(task, arrived, None, index) {
                 left += 1;
             }
         });
@@ -1036,25 +1033,25 @@ impl Registry {
         tasklist::for_each_idle(|cpu, task| {
             // SAFETY: The number is one of a CPU.
             if unsafe { bindings::cpu_online(cpu) } {
-                if !try_switch(task, target, None, index) {
+                if !try_switch(task, arrived, None, index) {
                     left += 1;
                     // Has it pass the idle loop, where it switches.
                     //
                     // SAFETY: The number is one of a CPU.
                     unsafe { bindings::wake_up_if_idle(cpu as c_int) };
                 }
-            } else if patch_state(task) != target.raw() {
+            } else if patch_state(task) != arrived.raw() {
                 // It does not run anything, and cannot before the lock is released.
                 clear_pending(task);
-                set_patch_state(task, target.raw());
-                trace::task_switch(task, target.raw(), Way::Idle);
+                set_patch_state(task, arrived.raw());
+                trace::task_switch(task, arrived.raw(), Way::Idle);
             }
         });
         // SAFETY: Taken above.
         unsafe { bindings::cpus_read_unlock() };
 
         // Tasks that were forked, or began to exit, meanwhile may have been missed.
-        if left != 0 || !all_arrived(target) {
+        if left != 0 || !all_arrived(arrived) {
             let waited = usize::try_from(transition.started.elapsed().as_millis()).unwrap_or(0);
             let retry = transition.backoff.next(waited);
             if retry.signal {
@@ -1074,10 +1071,12 @@ impl Registry {
         unsafe { bindings::klp_sched_check(false) };
         self.complete_transition();
 
-        if !patch.is_enabled() {
-            self.free_async(patch);
-        } else if patch.is_replacing() {
-            self.free_replaced_async(patch);
+        // What tasks have left for good is given back. The patch itself may be gone then.
+        let is_replacing = patch.is_replacing();
+        let is_left = |other: &PatchRef| target.leaves(*other == patch, is_replacing);
+        let next = |registry: &Self| registry.patches().find(is_left);
+        while let Some(left) = next(self) {
+            self.free_async(left);
         }
     }
 
