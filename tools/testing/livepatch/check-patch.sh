@@ -16,7 +16,7 @@ KLP_GOAL="check-patch MOD=$MOD${VMLINUX:+ VMLINUX=\"$VMLINUX\"}${TARGETS:+ TARGE
 # script NAME ARGUMENTS...: another script, which has said what is wrong if it fails.
 script() { "$KLP_TOOLS/$1" "${@:2}" || exit 2; }
 
-have_check_patch
+have_tool "$CHECK_PATCH"
 
 if [ -n "${VMLINUX:-}" ]; then
 	args=()

@@ -121,11 +121,14 @@ check_shell() {
 		tools/testing/livepatch/*.sh tools/testing/selftests/livepatch_rust/*.sh .ci/run'
 }
 
-# The tool of `make check-patch` is no part of a kernel tree, and has cargo for this.
-check_tool() {
-	enter sh -c "cd /clone/$CHECK_PATCH && rustfmt --check --edition 2021 \
-		--config-path /klp/${TREE##*/}/.rustfmt.toml src/main.rs tests/*.rs"
-	check_patch_cargo clippy --quiet --all-targets -- -D warnings
+# The tools in Rust are no part of a kernel tree, and have cargo for this.
+check_tools() {
+	local crate
+	for crate in $TOOLS; do
+		enter sh -c "cd /clone/$crate && rustfmt --check --edition 2021 \
+			--config-path /klp/${TREE##*/}/.rustfmt.toml src/main.rs \$(ls tests/*.rs 2>/dev/null)"
+		tool_cargo "$crate" clippy --quiet --all-targets -- -D warnings
+	done
 }
 
 check_hotpath() {
@@ -161,7 +164,7 @@ main() {
 	for check in $CHECKS; do
 		case $check in
 		format) finding "rustfmt" check_format;;
-		tool) finding "rustfmt and clippy of check-patch" check_tool;;
+		tool) finding "rustfmt and clippy of the tools" check_tools;;
 		unsafe) finding "unsafe with its SAFETY" check_unsafe;;
 		patches) finding "checkpatch --strict" check_patch_files;;
 		shell) finding "shellcheck" check_shell;;

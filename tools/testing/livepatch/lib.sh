@@ -411,25 +411,27 @@ our_warnings() {
 	' - "$1"
 }
 
-# The tool of `make check-patch` and `make sympos`, a crate of its own. What cargo fetches and
+# Tools in Rust, each a crate of its own that is no part of a kernel tree: that of
+# `make check-patch` and `make sympos`, and that of `make model`. What cargo fetches and
 # builds is kept in the cache, so that the network is needed once.
 CHECK_PATCH=tools/livepatch/check-patch
+MODEL=tools/livepatch/model
+TOOLS="$CHECK_PATCH $MODEL"
 
-check_patch_key() {
+tool_key() { # CRATE
 	(
 		root_key
-		cd "$KLP_REPO/$CHECK_PATCH"
+		cd "$KLP_REPO/$1"
 		find Cargo.toml Cargo.lock src -type f | LC_ALL=C sort | xargs sha256sum
+		# The model has files of the core in it.
+		[ "$1" != "$MODEL" ] || sha256sum ../../../kernel/livepatch/*.rs
 	) | sha256sum | cut -c1-12
 }
 
-# check_patch_tool: the path of the tool as it is for this clone.
-check_patch_tool() { printf '%s' "$KLP_CACHE/check-patch/klp-check-patch-$(check_patch_key)"; }
-
-# check_patch_cargo ARGUMENTS...: run cargo on the crate, without the network if
-# that is possible. The tool is linked statically: it runs outside of the root.
-check_patch_cargo() {
-	enter CARGO_HOME=/klp/cargo CARGO_TARGET_DIR=/klp/check-patch/target \
+# tool_cargo CRATE ARGUMENTS...: run cargo on a crate, without the network if that is
+# possible. Tools are linked statically: they run outside of the root.
+tool_cargo() {
+	enter CARGO_HOME=/klp/cargo CARGO_TARGET_DIR="/klp/${1##*/}/target" \
 		RUSTFLAGS='-C target-feature=+crt-static' \
 		KLP_CLANG="clang-$LLVM_VERSION" KLP_LLD="ld.lld-$LLVM_VERSION" KLP_OBJCOPY="llvm-objcopy-$LLVM_VERSION" \
 		sh -c '
@@ -444,29 +446,29 @@ check_patch_cargo() {
 			CARGO_BUILD_TARGET=$(rustc -vV | sed -n "s/^host: //p"); export CARGO_BUILD_TARGET
 			sub=$1; shift
 			exec cargo "$sub" --locked --offline "$@"
-		' cargo "$CHECK_PATCH" "$@"
+		' cargo "$@"
 }
 
-build_check_patch() {
-	check_patch_cargo build
-	cp "$KLP_CACHE/check-patch/target/"*/debug/klp-check-patch "$tool.new"
+build_tool() { # CRATE
+	tool_cargo "$1" build
+	cp "$KLP_CACHE/${1##*/}/target/"*/debug/"klp-${1##*/}" "$tool.new"
 	mv "$tool.new" "$tool"
 }
 
-make_check_patch() {
+make_tool() { # CRATE
 	[ ! -x "$tool" ] || return 0
-	mkdir -p "$KLP_CACHE/check-patch"
-	step "Building check-patch" "check the network, then run the same command again" build_check_patch
+	mkdir -p "$KLP_CACHE/${1##*/}"
+	step "Building ${1##*/}" "check the network, then run the same command again" build_tool "$1"
 }
 
-# have_check_patch: build the tool if it is not there. Its path is in $tool. What fails
-# has the status of the tool's own errors.
-have_check_patch() {
-	tool=$(check_patch_tool)
+# have_tool CRATE: build a tool if it is not there. Its path is in $tool. What fails has
+# the status of the tool's own errors.
+have_tool() {
+	tool=$KLP_CACHE/${1##*/}/klp-${1##*/}-$(tool_key "$1")
 	[ ! -x "$tool" ] || return 0
 	need_root
 	"$KLP_TOOLS/setup.sh" || exit 2
-	with_lock check-patch make_check_patch
+	with_lock "${1##*/}" make_tool "$1"
 }
 
 # check_options: refuse what we do not know, before anything is done.

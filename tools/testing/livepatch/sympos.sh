@@ -19,5 +19,5 @@ if [ -z "$file" ]; then
 	[ -f "$file" ] || die "$file is not built" "type: make kernel ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG TOOLCHAIN=$TOOLCHAIN, or: make sympos SYM=$SYM VMLINUX=<vmlinux>"
 fi
 [ -f "$file" ] || die "the file $file does not exist" "type: make sympos SYM=$SYM ${MOD:+MOD=<module.ko>}${VMLINUX:+VMLINUX=<vmlinux>}"
-have_check_patch
+have_tool "$CHECK_PATCH"
 exec "$tool" --sympos "$SYM" "$file"

@@ -12,6 +12,8 @@ demo: make demo
 test: make test
 test-c: make test CORE=c SUITE="upstream ours"
 check: make check
+model: make model
+model-large: make model SETUPS="three-disable three-stack"
 types: tools/testing/livepatch/test-all.sh --types
 bench: make bench
 series: make series
@@ -126,7 +128,7 @@ main() {
 	passed=0 failed=0 skipped=0
 	contents=$(contents)
 	commit=$(commit | tr -d '\n')
-	unset ARCH CORE CONFIG SUITE TOOLCHAIN CASES COUNT CHUNK SEED MOD VMLINUX TARGETS KLP_GOAL MAKEFLAGS MFLAGS
+	unset ARCH CORE CONFIG SUITE TOOLCHAIN SETUPS STORY CASES COUNT CHUNK SEED MOD VMLINUX TARGETS KLP_GOAL MAKEFLAGS MFLAGS
 	for name in ${PARTS:-$(names)}; do
 		old=$(row "$name")
 		case $old in

@@ -217,8 +217,8 @@ host_tests() {
 	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/decisions /clone/kernel/livepatch/decisions.rs && /klp/run/decisions"
 }
 
-# The tool of `make check-patch`, on objects that the tests compile.
-check_patch_tests() { check_patch_cargo test --no-fail-fast; }
+# The tools in Rust: that of `make check-patch` on objects that the tests compile.
+tool_tests() { tool_cargo "$1" test --no-fail-fast; }
 
 compile_fail() {
 	enter python3 /clone/tools/testing/livepatch/compile-fail.py "/klp/build/$build" \
@@ -274,7 +274,8 @@ end_host() {
 	host_part setup said_beside setup
 	host_part compile-fail compile_fail
 	host_part object-code object_code
-	host_part check-patch check_patch_tests
+	host_part check-patch tool_tests "$CHECK_PATCH"
+	host_part model tool_tests "$MODEL"
 }
 
 # sum_up: the last lines, however the run ends.

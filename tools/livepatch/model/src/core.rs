@@ -1,0 +1,850 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the core does, step by step, in the order of `kernel/livepatch/`: between any two steps
+//! tasks may do theirs.
+
+use crate::{
+    model::Model,
+    mutation::Mutation,
+    phase::Target,
+    route::Route,
+    world::{
+        At, Code, Entry, Func, Funcs, Kind, Life, Module, Patch, Patches, Stage, Steady, Task,
+        Transition, World, IDLE,
+    },
+};
+
+/// Whether something is for the tasks on the list of tasks and the idle ones, or for those on the
+/// list of exiting tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum List {
+    Tasks,
+    Exiting,
+}
+
+impl List {
+    fn has(self, task: &Task) -> bool {
+        match self {
+            List::Tasks => task.is_listed() || (task.kind == Kind::Idle && task.runs()),
+            List::Exiting => task.is_exiting(),
+        }
+    }
+}
+
+/// What is done to one task after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Each {
+    /// It gets its flag, if it has yet to switch.
+    Mark,
+    /// It loses its flag.
+    Clear,
+    /// It is switched, whatever it does.
+    Force,
+    /// It is asked whether it has arrived: the mutation of [`Step::Ask`].
+    Ask,
+}
+
+/// One step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    RemoveJump(Func),
+    InstallJump(Func),
+    Begin(Patch, bool),
+    Target,
+    States(List, i8),
+    /// The functions depend on the task, or not any more.
+    InTransition(Patch, Func, bool),
+    Register(Func),
+    Push(Patch, Func),
+    Pop(Patch, Func),
+    Ways(Func),
+    Slot(Func),
+    Retire(Func),
+    FreeNops(Patch),
+    Publish,
+    Unpublish,
+    /// What is not published is freed.
+    FreeSpare,
+    /// Half of the mutation of a look at a task that runs.
+    Switch(usize),
+    BeginEach(Each, List),
+    Each(Each, List),
+    Enabled(Patch, bool),
+    Start,
+    AskListed,
+    AskExiting,
+    Arrived,
+    Complete,
+    Sync,
+    Await,
+    Reverse,
+    SetForced,
+    End,
+    GiveBack(Patch),
+    SetModule(Module),
+}
+
+impl Step {
+    /// Whether no task can see that it was done, so that it need not be a step of its own.
+    fn is_private(self) -> bool {
+        matches!(
+            self,
+            Step::InTransition(..)
+                | Step::Push(..)
+                | Step::Pop(..)
+                | Step::BeginEach(..)
+                | Step::FreeNops(_)
+                | Step::Enabled(..)
+                | Step::Start
+                | Step::Arrived
+                | Step::Complete
+                | Step::SetForced
+                | Step::GiveBack(_)
+        )
+    }
+}
+
+impl Model {
+    /// Has the core do all of `steps` next.
+    fn then(world: &mut World, steps: impl IntoIterator<Item = Step>) {
+        let at = world.steps.len();
+        world.steps.extend(steps);
+        world.steps[at..].reverse();
+    }
+
+    /// The functions of a patch that are there to be patched.
+    fn loaded(world: &World, funcs: Funcs) -> Vec<Func> {
+        funcs.iter().filter(|&func| world.is_loaded(func)).collect()
+    }
+
+    fn on_stack(world: &World, patch: Patch, funcs: Funcs) -> Vec<Func> {
+        let patched = |func: &Func| world.func(*func).stack.has(patch);
+        funcs.iter().filter(patched).collect()
+    }
+
+    /// The slot follows what is on the function stack.
+    fn update(&self, func: Func) -> [Step; 2] {
+        if self.is(Mutation::WaysLate) {
+            [Step::Slot(func), Step::Ways(func)]
+        } else {
+            [Step::Ways(func), Step::Slot(func)]
+        }
+    }
+
+    fn remove_jumps(&self, world: &World, funcs: Funcs) -> Vec<Step> {
+        let jump = |func: &Func| matches!(world.func(*func).entry, Entry::Jump(_));
+        let jumps = funcs.iter().filter(jump);
+        if self.is(Mutation::JumpsStay) {
+            return Vec::new();
+        }
+        jumps.map(Step::RemoveJump).collect()
+    }
+
+    /// From nothing to a transition that tasks can make; `redirect` is what is done in between.
+    fn prepare(
+        &self,
+        world: &World,
+        patch: Patch,
+        patching: bool,
+        redirect: Vec<Step>,
+    ) -> Vec<Step> {
+        let transition = Transition {
+            patch,
+            patching,
+            started: false,
+        };
+        let initial = transition.target().opposite().state().raw() as i8;
+        let funcs = world.patch(patch).funcs;
+
+        let mut steps = self.remove_jumps(world, funcs);
+        steps.push(Step::Begin(patch, patching));
+        if !self.is(Mutation::TargetLate) {
+            steps.push(Step::Target);
+        }
+        let mut states = vec![Step::States(List::Tasks, initial)];
+        if !self.is(Mutation::ExitingWithoutState) {
+            states.push(Step::States(List::Exiting, initial));
+        }
+        let mut split = Vec::new();
+        for func in funcs.iter() {
+            split.push(Step::InTransition(patch, func, true));
+            if world.func(func).stack.has(patch) {
+                split.extend(self.update(func));
+            }
+        }
+        split.extend(redirect);
+        if self.is(Mutation::SplitBeforeStates) {
+            steps.extend(split);
+            steps.extend(states);
+        } else {
+            steps.extend(states);
+            steps.extend(split);
+        }
+        steps
+    }
+
+    /// Lets tasks switch.
+    fn start(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if !self.is(Mutation::IndexLate) {
+            steps.push(Step::Publish);
+        }
+        if !self.is(Mutation::NotMarked) {
+            steps.push(Step::BeginEach(Each::Mark, List::Tasks));
+            steps.push(Step::BeginEach(Each::Mark, List::Exiting));
+        }
+        if self.is(Mutation::IndexLate) {
+            steps.push(Step::Publish);
+        }
+        if self.is(Mutation::TargetLate) {
+            steps.push(Step::Target);
+        }
+        steps.push(Step::Start);
+        steps
+    }
+
+    /// Puts functions of a patch on their stacks.
+    fn patch_funcs(&self, world: &World, patch: Patch, funcs: &[Func]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for &func in funcs {
+            if world.func(func).entry == Entry::Plain {
+                steps.push(Step::Register(func));
+            }
+        }
+        for &func in funcs {
+            steps.push(Step::Push(patch, func));
+            steps.extend(self.update(func));
+        }
+        steps
+    }
+
+    fn unpatch_funcs(&self, patch: Patch, funcs: &[Func]) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for &func in funcs {
+            steps.push(Step::Pop(patch, func));
+            steps.extend(self.update(func));
+        }
+        steps.extend(funcs.iter().map(|&func| Step::Retire(func)));
+        steps
+    }
+
+    /// `klp_enable_patch()`. With `fails` something refuses after the functions are on their
+    /// stacks.
+    pub fn enable(&self, world: &mut World, patch: Patch, fails: bool) {
+        let mut funcs = self.funcs(patch);
+        let mut nops = Funcs::default();
+        if self.is_replacing(patch) && !self.is(Mutation::NoNops) {
+            for old in world.accepted() {
+                nops = nops.and(world.patch(old).funcs.without(funcs));
+            }
+        }
+        funcs = funcs.and(nops);
+        let accepted = world.patch_mut(patch);
+        accepted.stage = Stage::Accepted;
+        accepted.funcs = funcs;
+        accepted.nops = nops;
+
+        let redirect = self.patch_funcs(world, patch, &Self::loaded(world, funcs));
+        let mut steps = self.prepare(world, patch, true, redirect);
+        if fails {
+            steps.push(Step::Complete);
+        } else {
+            steps.extend(self.start());
+            steps.push(Step::Enabled(patch, true));
+            if self.is(Mutation::FreesEarly) && self.is_replacing(patch) {
+                let old = world.accepted().filter(|&old| old != patch);
+                steps.extend(old.map(Step::GiveBack));
+            }
+        }
+        Self::then(world, steps);
+    }
+
+    /// `echo 0 > enabled`.
+    pub fn disable(&self, world: &mut World, patch: Patch) {
+        let mut steps = self.prepare(world, patch, false, Vec::new());
+        steps.extend(self.start());
+        steps.push(Step::Enabled(patch, false));
+        Self::then(world, steps);
+    }
+
+    /// Writing to `enabled` during a transition.
+    pub fn reverse(&self, world: &mut World) {
+        let mut steps = Vec::new();
+        if !self.is(Mutation::FlagsStayAtReversal) {
+            steps.push(Step::BeginEach(Each::Clear, List::Tasks));
+            steps.push(Step::BeginEach(Each::Clear, List::Exiting));
+        }
+        if !self.is(Mutation::NoSyncAtReversal) {
+            steps.extend([Step::Sync, Step::Await]);
+        }
+        steps.push(Step::Reverse);
+        if !self.is(Mutation::TargetLate) {
+            steps.push(Step::Target);
+        }
+        let start = self.start();
+        let keep = |step: &Step| *step != Step::Publish || !self.is(Mutation::OldIndex);
+        steps.extend(start.into_iter().filter(keep));
+        Self::then(world, steps);
+    }
+
+    /// Writing to `force`.
+    pub fn force(&self, world: &mut World) {
+        world.forced = true;
+        Self::then(
+            world,
+            [
+                Step::BeginEach(Each::Force, List::Tasks),
+                Step::BeginEach(Each::Force, List::Exiting),
+                Step::SetForced,
+            ],
+        );
+    }
+
+    /// The target module is about to run.
+    pub fn module_coming(&self, world: &mut World) {
+        world.module = Module::Coming;
+        let mut steps = Vec::new();
+        let patches: Vec<_> = world.accepted().collect();
+        let mut is_hooked = false;
+        for patch in patches {
+            if !world.patch(patch).funcs.has(Func::G) {
+                continue;
+            }
+            if !is_hooked {
+                steps.push(Step::Register(Func::G));
+                is_hooked = true;
+            }
+            if self.is(Mutation::ComingIsSteady) {
+                steps.push(Step::InTransition(patch, Func::G, false));
+            }
+            steps.push(Step::Push(patch, Func::G));
+            steps.extend(self.update(Func::G));
+            if world.transition.is_some_and(|t| t.patch == patch) {
+                steps.extend(self.refresh_index());
+                // There has to be room for more.
+                steps.push(Step::FreeSpare);
+            }
+        }
+        if world.transition.is_none() || self.is(Mutation::JumpsWithComing) {
+            steps.extend(Func::ALL.map(Step::InstallJump));
+        }
+        steps.push(Step::SetModule(Module::Live));
+        Self::then(world, steps);
+    }
+
+    /// The target module goes: none of its code runs.
+    pub fn module_going(&self, world: &mut World) {
+        world.module = Module::Going;
+        let mut steps = Vec::new();
+        let patches: Vec<_> = world.accepted().collect();
+        for patch in patches {
+            if !world.func(Func::G).stack.has(patch) {
+                continue;
+            }
+            if matches!(world.func(Func::G).entry, Entry::Jump(_)) {
+                steps.push(Step::RemoveJump(Func::G));
+            }
+            steps.extend(self.unpatch_funcs(patch, &[Func::G]));
+            if world.transition.is_some_and(|t| t.patch == patch) {
+                steps.extend(self.refresh_index());
+            }
+        }
+        steps.push(Step::SetModule(Module::Gone));
+        Self::then(world, steps);
+    }
+
+    fn refresh_index(&self) -> Vec<Step> {
+        if self.is(Mutation::NoIndexForComing) {
+            return Vec::new();
+        }
+        let mut steps = vec![Step::Publish];
+        if !self.is(Mutation::NoSyncAtRefresh) {
+            steps.extend([Step::Sync, Step::Await]);
+        }
+        steps
+    }
+
+    /// `Registry::try_complete_transition()`, when it has found no task left.
+    pub fn try_complete(&self, world: &mut World) {
+        let mut steps = vec![Step::AskListed];
+        if self.is(Mutation::NotAskedAgain) {
+            steps = vec![Step::BeginEach(Each::Ask, List::Tasks)];
+        }
+        if !self.is(Mutation::NoExiting) {
+            steps.push(Step::AskExiting);
+        }
+        if self.is(Mutation::ExitingFirst) {
+            steps.reverse();
+        }
+        steps.extend([Step::Arrived, Step::Complete]);
+        Self::then(world, steps);
+    }
+
+    /// `Registry::complete_transition()`.
+    fn complete(&self, world: &mut World, transition: Transition) {
+        let patch = transition.patch;
+        let (funcs, nops) = (world.patch(patch).funcs, world.patch(patch).nops);
+        let mut steps = Vec::new();
+        let settle = |steps: &mut Vec<Step>, func| {
+            steps.push(Step::InTransition(patch, func, false));
+            steps.extend(self.update(func));
+        };
+        match transition.target() {
+            Target::Patched => {
+                let mut discarded = Funcs::default();
+                if self.is_replacing(patch) {
+                    let old_patches: Vec<_> =
+                        world.accepted().take_while(|&old| old != patch).collect();
+                    for old in old_patches {
+                        steps.push(Step::Enabled(old, false));
+                        if !self.is(Mutation::KeepsStacks) {
+                            let on_stack = Self::on_stack(world, old, Funcs::BOTH);
+                            steps.extend(self.unpatch_funcs(old, &on_stack));
+                        }
+                    }
+                    if !self.is(Mutation::NopsStay) {
+                        discarded = nops;
+                        let on_stack = Self::on_stack(world, patch, nops);
+                        steps.extend(self.unpatch_funcs(patch, &on_stack));
+                        steps.push(Step::FreeNops(patch));
+                    }
+                }
+                for func in funcs.without(discarded).iter() {
+                    settle(&mut steps, func);
+                }
+            }
+            Target::Unpatched => {
+                let on_stack = Self::on_stack(world, patch, funcs);
+                steps.extend(self.unpatch_funcs(patch, &on_stack));
+                for func in funcs.iter() {
+                    steps.push(Step::InTransition(patch, func, false));
+                }
+            }
+        }
+
+        let wait: &[Step] = &[Step::Sync, Step::Await];
+        let mut states = vec![Step::States(List::Tasks, IDLE)];
+        if !self.is(Mutation::ExitingNotIdle) {
+            states.push(Step::States(List::Exiting, IDLE));
+        }
+        let failed = !transition.started;
+        if self.is(Mutation::StatesGoFirst) {
+            steps.splice(0..0, states.clone());
+        }
+        if !(self.is(Mutation::NoSyncAtEnd) || (failed && self.is(Mutation::FreesMoving))) {
+            steps.extend(wait);
+        }
+        if !self.is(Mutation::IndexStays) {
+            steps.push(Step::Unpublish);
+        }
+        if !self.is(Mutation::StatesGoFirst) {
+            steps.extend(states);
+        }
+        // Which are jumps then is only known then.
+        steps.extend(Func::ALL.map(Step::InstallJump));
+        steps.push(Step::End);
+        // What tasks have left for good.
+        for other in Patch::ALL {
+            if world.patch(other).stage == Stage::Accepted && self.leaves(transition, other) {
+                steps.push(Step::GiveBack(other));
+            }
+        }
+        Self::then(world, steps);
+    }
+
+    /// Whether tasks leave a patch for good: as the kernel decides it.
+    fn leaves(&self, transition: Transition, patch: Patch) -> bool {
+        let moving = transition.patch == patch;
+        transition
+            .target()
+            .leaves(moving, self.is_replacing(transition.patch))
+    }
+
+    /// Does the next step. `task` is for those that go from one task to the next. Returns whether
+    /// it could.
+    pub fn step(&self, world: &mut World, task: Option<usize>) -> bool {
+        if !self.one_step(world, task) {
+            return false;
+        }
+        while world.steps.last().is_some_and(|step| step.is_private()) {
+            if !self.one_step(world, None) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The tasks that the next step may be for, if it is one of those.
+    pub fn due(&self, world: &World) -> Option<Vec<usize>> {
+        match world.steps.last() {
+            Some(Step::Each(..)) => Some(
+                (0..world.tasks.len())
+                    .filter(|&task| world.tasks[task].due)
+                    .collect(),
+            ),
+            _ => None,
+        }
+    }
+
+    fn one_step(&self, world: &mut World, task: Option<usize>) -> bool {
+        let Some(step) = world.steps.pop() else {
+            return false;
+        };
+        match step {
+            Step::RemoveJump(func) => world.func_mut(func).entry = Entry::Hook,
+            Step::InstallJump(func) => self.install_jump(world, func),
+            Step::Begin(patch, patching) => self.begin_transition(world, patch, patching),
+            Step::Target => world.target = world.transition.map_or(IDLE, Transition::state),
+            Step::States(list, state) => {
+                for task in world.tasks.iter_mut().filter(|task| list.has(task)) {
+                    task.state = state;
+                }
+            }
+            Step::InTransition(patch, func, yes) => {
+                let set = &mut world.func_mut(func).in_transition;
+                *set = if yes {
+                    set.with(patch)
+                } else {
+                    set.without(patch)
+                };
+            }
+            Step::Register(func) => {
+                let redirect = world.func_mut(func);
+                redirect.steady = Steady::To(None);
+                redirect.entry = Entry::Hook;
+            }
+            Step::Push(patch, func) => {
+                let stack = &mut world.func_mut(func).stack;
+                *stack = stack.with(patch);
+            }
+            Step::Pop(patch, func) => {
+                let stack = &mut world.func_mut(func).stack;
+                *stack = stack.without(patch);
+            }
+            Step::Ways(func) => {
+                if let Route::Split { patched, unpatched } = world.route(func) {
+                    let redirect = world.func_mut(func);
+                    redirect.patched = World::version(func, patched);
+                    redirect.unpatched = World::version(func, unpatched);
+                }
+            }
+            Step::Slot(func) => {
+                world.func_mut(func).steady = match world.route(func) {
+                    Route::Steady(destination) => Steady::To(World::version(func, destination)),
+                    Route::Split { .. } => Steady::Split,
+                };
+            }
+            Step::Retire(func) => {
+                let redirect = world.func_mut(func);
+                if redirect.stack == Patches::default() {
+                    redirect.entry = Entry::Plain;
+                }
+            }
+            Step::FreeNops(patch) => {
+                for redirect in &mut world.funcs {
+                    if redirect.stack == Patches::default() {
+                        redirect.in_transition = Patches::default();
+                    }
+                }
+                let patch = world.patch_mut(patch);
+                patch.funcs = patch.funcs.without(patch.nops);
+                patch.nops = Funcs::default();
+            }
+            Step::Publish => self.publish(world),
+            Step::Unpublish => world.index = None,
+            Step::FreeSpare => world.indexes[world.spare as usize] = None,
+            Step::Switch(task) => self.switch(world, task),
+            Step::BeginEach(each, list) => {
+                for task in &mut world.tasks {
+                    task.due = list.has(task);
+                }
+                world.locked =
+                    list == List::Tasks && each != Each::Ask && !self.is(Mutation::ForkWithoutLock);
+                if world.tasks.iter().any(|task| task.due) {
+                    world.steps.push(Step::Each(each, list));
+                } else {
+                    world.locked = false;
+                }
+            }
+            Step::Each(each, list) => return self.each(world, each, list, task),
+            Step::Enabled(patch, enabled) => world.patch_mut(patch).enabled = enabled,
+            Step::Start => {
+                if let Some(transition) = &mut world.transition {
+                    transition.started = true;
+                }
+            }
+            Step::AskListed => return self.ask(world, List::Tasks),
+            Step::AskExiting => return self.ask(world, List::Exiting),
+            Step::Arrived => {
+                if let Some(transition) = world.transition {
+                    world.promise.idle = match transition.target() {
+                        Target::Patched => world.promise.patched,
+                        Target::Unpatched => world.promise.unpatched,
+                    };
+                }
+            }
+            Step::Complete => {
+                if let Some(transition) = &mut world.transition {
+                    if !transition.started {
+                        // Enabling has failed: tasks go nowhere.
+                        transition.patching = false;
+                    }
+                    let transition = *transition;
+                    self.complete(world, transition);
+                }
+            }
+            Step::Sync => {
+                for task in &mut world.tasks {
+                    task.awaited = task.runs() && !self.is_preemptible(task);
+                }
+            }
+            Step::Await => {
+                if world.tasks.iter().any(|task| task.awaited) {
+                    return false;
+                }
+            }
+            Step::Reverse => {
+                if let Some(transition) = &mut world.transition {
+                    transition.patching = !transition.patching;
+                    let Transition {
+                        patch, patching, ..
+                    } = *transition;
+                    world.patch_mut(patch).enabled = patching;
+                }
+            }
+            Step::SetForced => {
+                if let Some(transition) = world.transition {
+                    for patch in Patch::ALL {
+                        let forced = self.leaves(transition, patch)
+                            && world.patch(patch).stage == Stage::Accepted
+                            && !self.is(Mutation::FreesForced);
+                        world.patch_mut(patch).forced |= forced;
+                    }
+                }
+            }
+            Step::End => {
+                world.target = IDLE;
+                world.transition = None;
+                world.promise.patched = world.promise.idle;
+                world.promise.unpatched = world.promise.idle;
+                // What nobody can read any more is of no interest.
+                world.indexes = Default::default();
+                world.spare = 0;
+                for redirect in &mut world.funcs {
+                    (redirect.patched, redirect.unpatched) = (None, None);
+                }
+            }
+            Step::GiveBack(patch) => {
+                let patch = world.patch_mut(patch);
+                patch.enabled = false;
+                patch.stage = if patch.forced {
+                    Stage::Kept
+                } else {
+                    Stage::GivenBack
+                };
+            }
+            Step::SetModule(module) => world.module = module,
+        }
+        true
+    }
+
+    fn install_jump(&self, world: &mut World, func: Func) {
+        let redirect = world.func_mut(func);
+        if redirect.entry != Entry::Hook {
+            return;
+        }
+        match redirect.steady {
+            Steady::To(Some(patch)) => redirect.entry = Entry::Jump(patch),
+            Steady::Split if self.is(Mutation::JumpsWithComing) => {
+                if let Some(patch) = redirect.patched {
+                    redirect.entry = Entry::Jump(patch);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_transition(&self, world: &mut World, patch: Patch, patching: bool) {
+        world.transition = Some(Transition {
+            patch,
+            patching,
+            started: false,
+        });
+        let idle = world.promise.idle;
+        if patching {
+            world.promise.unpatched = idle;
+            world.promise.patched = if self.is_replacing(patch) {
+                Patches::only(patch)
+            } else {
+                idle.with(patch)
+            };
+        } else {
+            world.promise.patched = idle;
+            world.promise.unpatched = idle.without(patch);
+        }
+    }
+
+    /// `Registry::publish_index()`.
+    fn publish(&self, world: &mut World) {
+        let Some(transition) = world.transition else {
+            return;
+        };
+        let patch = transition.patch;
+        let mut target = transition.target();
+        if self.is(Mutation::OtherRanges) {
+            target = target.opposite();
+        }
+        let funcs = Self::on_stack(world, patch, world.patch(patch).funcs);
+        let mut codes = Vec::new();
+        for &func in &funcs {
+            let below = world.below(patch, func);
+            let version = target.left(|| world.replacement(patch, func), || below);
+            codes.push(Code::Body(func, version));
+            let has_part = func == Func::F && below.is_none() && target == Target::Patched;
+            if has_part && !self.is(Mutation::NoParts) {
+                codes.push(Code::Cold);
+            }
+        }
+        let hooks = funcs.iter().copied();
+        let hooks = hooks.filter(|_| !self.is(Mutation::NoHooks));
+        let modules = world
+            .accepted()
+            .filter(|&other| self.leaves(transition, other));
+        let modules: Vec<_> = modules.filter(|_| !self.is(Mutation::NoModules)).collect();
+        let index = World::make_index(codes.into_iter(), hooks, modules.into_iter());
+
+        let place = world.spare;
+        world.indexes[place as usize] = Some(index);
+        world.index = Some(place);
+        world.spare = 1 - place;
+    }
+
+    fn each(&self, world: &mut World, each: Each, list: List, task: Option<usize>) -> bool {
+        let Some(index) = task else {
+            // Those that were left have died.
+            world.locked = false;
+            return true;
+        };
+        let target = world.target;
+        let state = world.transition.map_or(IDLE, Transition::state);
+        let task = &mut world.tasks[index];
+        if !task.due {
+            return false;
+        }
+        task.due = false;
+        match each {
+            Each::Mark => {
+                if task.state != state {
+                    task.pending = true;
+                }
+            }
+            Each::Clear => task.pending = false,
+            Each::Force => {
+                if task.pending {
+                    task.pending = false;
+                    task.state = target;
+                }
+            }
+            Each::Ask => {
+                if task.state != state {
+                    self.give_up(world);
+                    return true;
+                }
+            }
+        }
+        if world.tasks.iter().any(|task| task.due) {
+            world.steps.push(Step::Each(each, list));
+        } else {
+            world.locked = false;
+        }
+        true
+    }
+
+    /// The transition goes on: there will be another attempt.
+    fn give_up(&self, world: &mut World) {
+        world.steps.clear();
+        for task in &mut world.tasks {
+            task.due = false;
+        }
+        world.locked = false;
+    }
+
+    fn ask(&self, world: &mut World, list: List) -> bool {
+        let state = world.transition.map_or(IDLE, Transition::state);
+        let asked = |task: &&Task| {
+            list.has(task) && !(task.kind == Kind::Idle && self.is(Mutation::IdleTasksForgotten))
+        };
+        if world
+            .tasks
+            .iter()
+            .filter(asked)
+            .any(|task| task.state != state)
+        {
+            self.give_up(world);
+        }
+        true
+    }
+
+    /// Searches the stack of a task that does not run, and switches it if that is clear of what
+    /// tasks must not be in. Returns whether it did.
+    pub fn look(&self, world: &mut World, index: usize) -> bool {
+        let (Some(transition), Some(place)) = (world.transition, world.index) else {
+            return false;
+        };
+        let Some(ranges) = world.indexes[place as usize] else {
+            return false;
+        };
+        let task = &world.tasks[index];
+        if !task.runs() || task.kind == Kind::Idle || task.state == transition.state() {
+            return false;
+        }
+        if task.stack().any(|word| ranges.has(word)) {
+            return false;
+        }
+        if self.is(Mutation::LooksAtRunning) {
+            world.steps.push(Step::Switch(index));
+        } else if task.is_preemptible() {
+            self.switch(world, index);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    fn switch(&self, world: &mut World, index: usize) {
+        let state = world.transition.map_or(IDLE, Transition::state);
+        let task = &mut world.tasks[index];
+        task.pending = false;
+        task.state = state;
+    }
+
+    /// Whether a task may be preempted where it is.
+    pub fn is_preemptible(&self, task: &Task) -> bool {
+        if task.is_preemptible() {
+            return true;
+        }
+        match task.at {
+            At::Splits(_) => self.is(Mutation::HandlerPreemptible),
+            At::Cleared | At::Read(_) => self.is(Mutation::ExitPreemptible),
+            _ => self.is(Mutation::LookPreemptible),
+        }
+    }
+
+    /// Whether a child may be put on the list of tasks, or a task be taken off it.
+    pub fn list_may_change(world: &World) -> bool {
+        !world.locked
+    }
+
+    /// Whether `G` is used by nobody, so that its module can go.
+    pub fn module_is_unused(world: &World) -> bool {
+        let of_g = |code: Code| code.version().is_some_and(|(func, _)| func == Func::G);
+        world
+            .tasks
+            .iter()
+            .filter(|task| task.life != Life::Unborn)
+            .all(|task| {
+                let hooked = matches!(task.at, At::Entered(Func::G) | At::Splits(Func::G));
+                !hooked && !task.uses().any(of_g)
+            })
+    }
+}

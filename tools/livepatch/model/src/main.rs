@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Check the protocol of livepatch transitions, in all orders in which its steps can happen.
+//!
+//! ```text
+//! klp-model
+//! klp-model check SETUP...
+//! klp-model mutations [MUTATION]...
+//! klp-model story MUTATION
+//! klp-model list
+//! ```
+//!
+//! The decisions are the kernel's own: the files of `kernel/livepatch/` that need no kernel are
+//! compiled in. What is around them is modelled.
+//!
+//! The exit status is 0 if all is as it should be, 1 if a property does not hold or a mutation was
+//! not found, and 2 if the arguments make no sense.
+
+#[path = "../../../../kernel/livepatch/phase.rs"]
+#[allow(dead_code)]
+mod phase;
+#[path = "../../../../kernel/livepatch/ranges.rs"]
+#[allow(dead_code)]
+mod ranges;
+#[path = "../../../../kernel/livepatch/route.rs"]
+#[allow(dead_code)]
+mod route;
+#[path = "../../../../kernel/livepatch/sort.rs"]
+mod sort;
+
+mod core;
+mod model;
+mod mutation;
+mod progress;
+mod setups;
+mod story;
+mod task;
+mod world;
+
+use model::{Action, Model};
+use mutation::Mutation;
+use setups::Named;
+use stateright::{Checker, Model as _};
+use std::{
+    env,
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+    time::Instant,
+};
+use world::World;
+
+const USAGE: &str = "usage: klp-model\n       \
+                     klp-model check SETUP...\n       \
+                     klp-model mutations [MUTATION]...\n       \
+                     klp-model story MUTATION\n       \
+                     klp-model list";
+
+/// What is known of a model when all of it was seen, or the first thing that is wrong.
+struct Outcome {
+    states: usize,
+    seconds: u64,
+    found: Option<Found>,
+}
+
+/// Something that is wrong.
+struct Found {
+    what: String,
+    steps: Vec<String>,
+}
+
+/// Says for each state what has led to it. The checker says what was done next.
+fn led_to(path: Vec<(World, Option<Action>)>) -> progress::Path {
+    let mut last = None;
+    path.into_iter()
+        .map(|(world, next)| (world, std::mem::replace(&mut last, next)))
+        .collect()
+}
+
+fn search(model: Model, threads: usize) -> Outcome {
+    let start = Instant::now();
+    let checker = model.clone().checker().threads(threads).spawn_bfs().join();
+    let found = checker
+        .discoveries()
+        .into_values()
+        .next()
+        .map(|path| Found {
+            what: model
+                .fault(path.last_state())
+                .unwrap_or("nothing is wrong")
+                .into(),
+            steps: story::tell(&model, &led_to(path.into_vec())),
+        });
+    Outcome {
+        states: checker.unique_state_count(),
+        seconds: start.elapsed().as_secs(),
+        found,
+    }
+}
+
+/// How many were as they should be, and how many not.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn count(&mut self, good: bool) {
+        if good {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+    }
+
+    /// Says so, and returns whether nothing was wrong.
+    fn end(&self) -> bool {
+        println!("{} passed, {} failed, 0 skipped", self.passed, self.failed);
+        self.failed == 0
+    }
+}
+
+/// The beginning of a line that goes on when something is known.
+fn begin_line(text: &str) {
+    print!("{text}");
+    // Only for those who watch.
+    let _ = io::stdout().flush();
+}
+
+/// Checks one setup, and, if it is small enough, that transitions end.
+fn check(named: &Named) -> bool {
+    begin_line(&format!("{:<14} {:<60}", named.name, named.text));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let model = |symmetric| Model {
+        setup: (named.setup)(),
+        mutation: None,
+        symmetric,
+    };
+    let mut outcome = search(model(true), threads);
+    print!("{:>10} states {:>4} s", outcome.states, outcome.seconds);
+    if outcome.found.is_none() && named.ends {
+        outcome.found = stuck(&model(true));
+        if outcome.found.is_none() {
+            print!(", and ends");
+        }
+    }
+    println!();
+    if let Some(found) = &outcome.found {
+        print_story(found);
+    }
+    outcome.found.is_none()
+}
+
+fn stuck(model: &Model) -> Option<Found> {
+    progress::stuck(model).map(|path| Found {
+        what: "a transition cannot end any more, whatever the tasks do".into(),
+        steps: story::tell(model, &path),
+    })
+}
+
+fn print_story(found: &Found) {
+    for step in &found.steps {
+        println!("    {step}");
+    }
+    println!("  => {}", found.what);
+}
+
+/// Looks for what is wrong with a mutation in one setup after the other.
+fn refute(mutation: Mutation) -> Option<(&'static str, Outcome)> {
+    setups::SMALL.iter().find_map(|named| {
+        let model = Model {
+            setup: (named.setup)(),
+            mutation: Some(mutation),
+            symmetric: false,
+        };
+        // One thread: so the story is one of the shortest.
+        let mut outcome = search(model.clone(), 1);
+        if outcome.found.is_none() && named.ends {
+            outcome.found = stuck(&model);
+        }
+        outcome.found.is_some().then_some((named.name, outcome))
+    })
+}
+
+fn find(mutation: Mutation) -> bool {
+    begin_line(&format!("{:<20} ", mutation.name()));
+    let Some((setup, outcome)) = refute(mutation) else {
+        println!("NOT FOUND: {}", mutation.text());
+        return false;
+    };
+    if let Some(found) = outcome.found {
+        println!(
+            "{setup:<8} {:>6} states {:>3} steps: {}",
+            outcome.states,
+            found.steps.len(),
+            found.what
+        );
+    }
+    true
+}
+
+fn story(mutation: Mutation) -> bool {
+    println!("What is changed: {}.\n", mutation.text());
+    match refute(mutation) {
+        Some((
+            _,
+            Outcome {
+                found: Some(found), ..
+            },
+        )) => {
+            print_story(&found);
+            true
+        }
+        _ => {
+            println!("It makes no difference.");
+            false
+        }
+    }
+}
+
+fn list() {
+    println!("Setups:");
+    for named in setups::all() {
+        println!("  {:<14} {}", named.name, named.text);
+    }
+    println!("\nMutations:");
+    for mutation in Mutation::ALL {
+        println!("  {:<20} {}", mutation.name(), mutation.text());
+    }
+}
+
+fn run(args: &[String]) -> Result<bool, String> {
+    let named = |name: &String| {
+        let setup = setups::all().find(|named| named.name == name);
+        setup.ok_or_else(|| format!("there is no setup {name}: see klp-model list"))
+    };
+    let mutation = |name: &String| {
+        let known = Mutation::named(name);
+        known.ok_or_else(|| format!("there is no mutation {name}: see klp-model list"))
+    };
+    let mut tally = Tally::default();
+    let command = args
+        .split_first()
+        .map(|(command, rest)| (command.as_str(), rest));
+    match command {
+        None => {
+            println!("What must hold, in all orders of steps:");
+            for named in setups::SMALL.iter().chain(setups::WHOLE) {
+                tally.count(check(named));
+            }
+            println!("\nWhat is found if the protocol is changed:");
+            for &mutation in Mutation::ALL {
+                tally.count(find(mutation));
+            }
+        }
+        Some(("check", names @ [_, ..])) => {
+            for named in names.iter().map(named).collect::<Result<Vec<_>, _>>()? {
+                tally.count(check(named));
+            }
+        }
+        Some(("mutations", names)) => {
+            let mut wanted: Vec<_> = names.iter().map(mutation).collect::<Result<_, _>>()?;
+            if names.is_empty() {
+                wanted = Mutation::ALL.to_vec();
+            }
+            for mutation in wanted {
+                tally.count(find(mutation));
+            }
+        }
+        Some(("story", [name])) => return Ok(story(mutation(name)?)),
+        Some(("list", [])) => {
+            list();
+            return Ok(true);
+        }
+        _ => return Err(USAGE.into()),
+    }
+    Ok(tally.end())
+}
+
+fn main() -> ExitCode {
+    let args: Vec<_> = env::args().skip(1).collect();
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str, mutation: Option<Mutation>, symmetric: bool) -> Model {
+        let named = setups::all().find(|named| named.name == name).unwrap();
+        Model {
+            setup: (named.setup)(),
+            mutation,
+            symmetric,
+        }
+    }
+
+    #[test]
+    fn the_protocol_holds() {
+        for named in setups::SMALL.iter().take(3) {
+            assert!(check(named), "{}", named.name);
+        }
+    }
+
+    #[test]
+    fn a_search_sees_the_same_with_several_threads() {
+        let states = |threads| search(model("kthread", None, false), threads).states;
+        assert_eq!(states(1), states(2));
+    }
+
+    #[test]
+    fn numbers_of_tasks_make_no_difference() {
+        let all = search(model("fork", None, false), 2);
+        let fewer = search(model("fork", None, true), 2);
+        assert!(all.found.is_none() && fewer.found.is_none());
+        assert!(fewer.states < all.states && all.states <= 2 * fewer.states);
+        for symmetric in [false, true] {
+            let mutated = model("fork", Some(Mutation::ForkCopiesEarly), symmetric);
+            assert!(search(mutated, 2).found.is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_found_is_told() {
+        let (setup, outcome) = refute(Mutation::NoHooks).unwrap();
+        let found = outcome.found.unwrap();
+        assert_eq!(setup, "user");
+        assert!(found
+            .what
+            .contains("a version of a function that it has left"));
+        // The task was sent somewhere, did not go there, and was switched.
+        let last = |text: &str| found.steps.iter().rposition(|step| step.contains(text));
+        let chosen = last("the handler chooses").unwrap();
+        assert!(last("its stack is clear").unwrap() > chosen);
+        assert!(last("leaves ftrace").is_none_or(|left| left < chosen));
+    }
+
+    #[test]
+    fn transitions_that_cannot_end_are_found() {
+        assert!(progress::stuck(&model("idle", None, false)).is_none());
+        // Nobody but idle tasks themselves can switch them, and they do not see that they should.
+        let stuck = progress::stuck(&model("idle", Some(Mutation::NotMarked), false));
+        let (end, _) = stuck.unwrap().pop().unwrap();
+        assert!(end.transition.unwrap().started && end.steps.is_empty());
+    }
+
+    #[test]
+    fn bad_arguments_are_refused() {
+        let run = |args: &[&str]| run(&args.iter().map(|arg| arg.to_string()).collect::<Vec<_>>());
+        for args in [
+            &["check"] as &[_],
+            &["check", "nothing"],
+            &["mutations", "Nothing"],
+            &["story"],
+            &["story", "Nothing"],
+            &["play"],
+        ] {
+            assert!(run(args).is_err(), "{args:?}");
+        }
+        assert_eq!(run(&["list"]), Ok(true));
+    }
+
+    #[test]
+    fn mutations_have_names_of_their_own() {
+        for &mutation in Mutation::ALL {
+            assert_eq!(Mutation::named(&mutation.name()), Some(mutation));
+        }
+        assert!(Mutation::ALL.len() >= 25);
+    }
+}

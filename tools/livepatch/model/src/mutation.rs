@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Small changes of the protocol, each of which breaks it.
+
+/// Declares the mutations with their names and with what they do.
+macro_rules! mutations {
+    ($($name:ident: $text:literal,)*) => {
+        /// A change of the protocol.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Mutation {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Mutation {
+            pub const ALL: &[Mutation] = &[$(Mutation::$name,)*];
+
+            /// What is different.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Mutation::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+mutations! {
+    // What a transition looks for.
+    NoHooks: "the index has no return addresses of calls of ftrace",
+    NoParts: "the index has no parts of functions that the compiler has put elsewhere",
+    NoModules: "the index has no modules of patches that tasks leave",
+    OtherRanges: "the index has what tasks come to, and not what they leave",
+    OldIndex: "the index stays as it was when a transition is reversed",
+    NoIndexForComing: "functions of a module that comes meanwhile are not put in the index",
+    IndexLate: "the index is published after the flags are set",
+    IndexStays: "the index stays published after the end",
+    LooksAtRunning: "tasks run on while their stack is searched",
+    LooksAtNothing: "tasks in the scheduler switch without a search of their stack",
+
+    // Which tasks are asked, and when.
+    NoExiting: "the end does not wait for exiting tasks",
+    ExitingFirst: "exiting tasks are asked before those on the list of tasks",
+    ExitingWithoutState: "exiting tasks are not given the state that they start from",
+    ExitingNotIdle: "exiting tasks keep their state after the end",
+    NotAskedAgain: "the end does not ask all tasks once more, with the list locked",
+    IdleTasksForgotten: "the end does not wait for idle tasks",
+    NotMarked: "tasks do not get their flags",
+    ForkCopiesEarly: "a child keeps the state that its parent had when the fork began",
+    ForkWithoutLock: "a child is put on the list while the core goes through it",
+
+    // The order of steps.
+    SplitBeforeStates: "functions depend on the task before tasks have their state",
+    WaysLate: "a slot says that the way splits before the two ways are written",
+    TargetLate: "the target is written after the flags are set",
+    StatesGoFirst: "tasks lose their state while functions still depend on it",
+    JumpsStay: "functions are jumps while they are in transition",
+    JumpsWithComing: "a module that comes during a transition makes functions jumps",
+    NopsStay: "nops are not taken off at the end",
+    NoNops: "a patch that replaces all others has no nops",
+    FlagStays: "on the way to user mode the flag is not cleared",
+    ComingIsSteady: "functions of a module that comes meanwhile do not depend on the task",
+
+    // Waits.
+    NoSyncAtEnd: "the end does not wait for handlers and for tasks that switch by themselves",
+    NoSyncAtReversal: "a reversal does not wait for tasks that switch by themselves",
+    NoSyncAtRefresh: "an index is freed before those who use it are done",
+    FlagsStayAtReversal: "a reversal does not clear the flags first",
+    HandlerPreemptible: "the handler runs with preemption enabled",
+    ExitPreemptible: "tasks that switch on the way to user mode can be preempted",
+    LookPreemptible: "tasks that search their stack in the scheduler can be preempted",
+
+    // The life of code.
+    FreesForced: "patches that tasks were forced to leave are given back",
+    FreesEarly: "patches that are replaced are given back when the transition starts",
+    FreesMoving: "a patch whose enabling could not be finished is given back without a wait",
+    KeepsStacks: "functions of patches that are replaced stay on their stacks",
+}
+
+impl Mutation {
+    pub fn name(self) -> String {
+        format!("{self:?}")
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|mutation| mutation.name() == name)
+    }
+}

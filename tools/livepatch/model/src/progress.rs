@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! That transitions end.
+//!
+//! From each state that can be reached in a transition, there is a way to its end that needs nobody
+//! to decide anything. So it ends if tasks and core go on, and nothing that can happen again and
+//! again is put off for ever.
+
+use crate::{
+    model::{Action, Model},
+    world::World,
+};
+use stateright::Model as _;
+use std::collections::HashMap;
+
+/// States and what has led to each, the first first, and to the first nothing.
+pub type Path = Vec<(World, Option<Action>)>;
+
+/// The states that can be reached from one.
+struct Graph {
+    worlds: Vec<World>,
+    numbers: HashMap<World, u32>,
+    /// How each was reached first.
+    from: Vec<Option<(u32, Action)>>,
+    /// Which lead to it without a decision.
+    before: Vec<Vec<u32>>,
+}
+
+impl Graph {
+    fn new(world: World) -> Self {
+        let mut graph = Self {
+            worlds: Vec::new(),
+            numbers: HashMap::new(),
+            from: Vec::new(),
+            before: Vec::new(),
+        };
+        graph.number(world, None);
+        graph
+    }
+
+    /// The number of a state, which becomes known by this if it was not.
+    fn number(&mut self, world: World, from: Option<(u32, Action)>) -> u32 {
+        if let Some(&number) = self.numbers.get(&world) {
+            return number;
+        }
+        let number = self.worlds.len() as u32;
+        self.worlds.push(world.clone());
+        self.numbers.insert(world, number);
+        self.from.push(from);
+        self.before.push(Vec::new());
+        number
+    }
+
+    /// Goes on from the states that are known, those that were reached first first, by the actions
+    /// that `may` happen, until there is a state that is `wanted`. Returns its number.
+    fn explore(
+        &mut self,
+        model: &Model,
+        may: impl Fn(Action) -> bool,
+        wanted: impl Fn(&World) -> bool,
+    ) -> Option<usize> {
+        let mut next = 0;
+        let mut actions = Vec::new();
+        while let Some(world) = self.worlds.get(next).cloned() {
+            if wanted(&world) {
+                return Some(next);
+            }
+            model.actions(&world, &mut actions);
+            for action in actions.drain(..).filter(|&action| may(action)) {
+                let Some(after) = model.next_state(&world, action) else {
+                    continue;
+                };
+                let number = self.number(after, Some((next as u32, action)));
+                if !action.is_a_decision() {
+                    self.before[number as usize].push(next as u32);
+                }
+            }
+            next += 1;
+        }
+        None
+    }
+
+    /// Whether each can come to a state in which `ended` is true, if nobody decides anything.
+    fn can_end(&self, ended: impl Fn(&World) -> bool) -> Vec<bool> {
+        let mut ends: Vec<bool> = self.worlds.iter().map(ended).collect();
+        let mut todo: Vec<usize> = (0..ends.len()).filter(|&number| ends[number]).collect();
+        while let Some(number) = todo.pop() {
+            for &before in &self.before[number] {
+                if !ends[before as usize] {
+                    ends[before as usize] = true;
+                    todo.push(before as usize);
+                }
+            }
+        }
+        ends
+    }
+
+    fn path(&self, mut number: usize) -> Path {
+        let mut path = Vec::new();
+        while let Some((from, action)) = self.from[number] {
+            path.push((self.worlds[number].clone(), Some(action)));
+            number = from as usize;
+        }
+        path.push((self.worlds[number].clone(), None));
+        path.reverse();
+        path
+    }
+}
+
+/// Returns how to come to a transition that cannot end, if there is one.
+pub fn stuck(model: &Model) -> Option<Path> {
+    let mut graph = Graph::new(model.init_states().pop()?);
+    graph.explore(model, |_| true, |_| false);
+    let ends = graph.can_end(|world| world.transition.is_none() && world.steps.is_empty());
+    // The first was reached by the fewest steps.
+    let first = ends.iter().position(|ends| !ends)?;
+    let mut path = graph.path(first);
+
+    // And on to where the core can only make attempts: what it waits for is to be seen there.
+    let mut graph = Graph::new(graph.worlds[first].clone());
+    let waits =
+        |world: &World| world.transition.is_some_and(|t| t.started) && world.steps.is_empty();
+    if let Some(number) = graph.explore(model, |action| !action.is_a_decision(), waits) {
+        path.extend(graph.path(number).into_iter().skip(1));
+    }
+    Some(path)
+}
