@@ -22,7 +22,7 @@ export SETUPS
 export STORY
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model clean distclean
+.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
@@ -40,6 +40,7 @@ help:
 	@echo '  make check-patch MOD=<patch.ko> VMLINUX=<vmlinux>    compare the types of a patch with a kernel'"'"'s'
 	@echo '  make sympos SYM=<name>     where the symbols of a name are, for #[sympos]; VMLINUX=<vmlinux> or MOD=<module.ko>'
 	@echo '  make model      check the protocol of transitions in all orders of its steps; STORY=NoHooks'
+	@echo '  make litmus     the orderings that the core relies on, by the memory model of the kernel'
 	@echo '  make apply LINUX=<tree>    put our files and edits into a 7.3 tree of your own'
 	@echo '  make series     write them as a numbered patch series to build/series'
 	@echo '  make clean      remove the builds; make distclean: the whole cache'
@@ -47,7 +48,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test test-all bench soak shell check check-patch sympos model:
+demo test test-all bench soak shell check check-patch sympos model litmus:
 	@$(T)/$@.sh
 
 kernel modules:

@@ -122,7 +122,7 @@ with_lock() {
 }
 
 # The toolchain root is keyed by what goes into it.
-root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d' | sha256sum | cut -c1-12; }
+root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
@@ -276,6 +276,8 @@ hold_tree() {
 # What builds: llvm; gcc, for C; oldest, with the oldest rustc that the kernel takes.
 TOOLCHAIN=${TOOLCHAIN:-llvm}
 RUST_OLDEST_ROOT=$KLP_CACHE/rust-$RUST_OLDEST
+HERD_ROOT=$KLP_CACHE/herd-$HERD_VERSION
+HERD_STEP="herd7 $HERD_VERSION, for litmus tests"
 
 # build_name ARCH CORE CONFIG: the name of a build's folder in the cache.
 build_name() {

@@ -238,6 +238,8 @@ fetch_debs() (
 		Dir::Cache "$apt/cache";
 		APT::Sandbox::User "root";
 	EOF
+	# Of a Debian that is not out yet, a mirror may have lists that are not of this week.
+	[ "$suites" != "$HERD_SUITE" ] || echo 'Acquire::Check-Valid-Until "false";' >>"$apt/apt.conf"
 	export APT_CONFIG=$apt/apt.conf
 	apt-get update -q
 	cd "$folder"
@@ -340,6 +342,33 @@ unpack_oldest() { # PART
 	case $said in "rustc $RUST_OLDEST "*) ;; *) return 1;; esac
 }
 
+# herd7 with the libraries that it needs, as above. Where it cannot be had, what wants it
+# goes without.
+make_herd() {
+	[ ! -e "$HERD_ROOT/.complete" ] || return 0
+	attempt "$HERD_STEP" unpack_herd "$HERD_ROOT.part"
+	[ "$status" != 0 ] || finish "$HERD_ROOT.part" "$HERD_ROOT"
+}
+
+unpack_herd() { # PART
+	local part=$1 said deb
+	rm -rf "$part"
+	mkdir -p "$part/deb"
+	fetch_debs "$part/deb" "$HERD_SUITE" "herdtools7=$HERD_VERSION*" libc6 libgmp10
+	for deb in "$part"/deb/*.deb; do dpkg-deb -x "$deb" "$part"; done
+	rm -rf "$part/deb"
+	cat >"$part/herd7" <<-EOF
+		#!/bin/sh
+		here=\$(dirname "\$0")
+		lib=\$here/usr/lib/x86_64-linux-gnu
+		exec "\$lib/ld-linux-x86-64.so.2" --library-path "\$lib" "\$here/usr/bin/herd7" "\$@"
+	EOF
+	chmod +x "$part/herd7"
+	said=$(enter "/klp/${part##*/}/herd7" -version)
+	echo "$said"
+	case $said in "$HERD_VERSION,"*) ;; *) return 1;; esac
+}
+
 # What other clones or earlier versions have made, and none has used for a month.
 prune() {
 	local old
@@ -365,6 +394,7 @@ main() {
 	fi
 	with_lock setup make_source
 	[ "$TOOLCHAIN" != oldest ] || with_lock setup make_oldest
+	[ -z "${WITH_HERD:-}" ] || with_lock setup make_herd
 	with_lock setup prune
 }
 main "$@"

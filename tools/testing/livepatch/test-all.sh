@@ -14,6 +14,7 @@ test-c: make test CORE=c SUITE="upstream ours"
 check: make check
 model: make model
 model-large: make model SETUPS="three-disable three-stack"
+litmus: make litmus
 types: tools/testing/livepatch/test-all.sh --types
 bench: make bench
 series: make series
