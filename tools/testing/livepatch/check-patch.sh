@@ -3,8 +3,9 @@
 # Compare the functions of a livepatch with those of the kernel that it is for:
 #   make check-patch MOD=<patch.ko> VMLINUX=<files> TARGETS=<modules>
 # Without VMLINUX, MOD is a module of this repository or of the base kernel's
-# livepatch tests; what is needed of the kernel is built with debug information,
-# object by object. The exit status is that of the tool: 0 if all agree, 1 if
+# livepatch tests, or one in a folder of its own, with its source and a Kbuild, for
+# the kernel of `make kernel`; it and what is needed of the kernel are built with
+# debug information, object by object. The exit status is that of the tool: 0 if all agree, 1 if
 # something differs, 2 if something could not be checked, whatever the reason.
 . "$(dirname "$0")/lib.sh"
 
@@ -60,19 +61,48 @@ build_out_of_tree() { # FOLDER OBJECT...
 	kmake "$debug" M="/obj/$folder" "$@"
 }
 
+# A patch of the user's own, of which the sources are copied. It is built anew each time:
+# another one of the name may have been here before.
+build_own() { # FOLDER OBJECT
+	local to=$out/own/${2%.o}
+	rm -rf --one-file-system "$to"
+	mkdir -p "$to"
+	(cd "$1" && tar --exclude='*.o' --exclude='*.ko' --exclude='*.mod*' -cf - -- *) | tar -C "$to" -xf -
+	kmake "$debug" M="/obj/own/${2%.o}" "$2"
+}
+
 build_object() { # FOLDER NAME
 	case $1 in
+	/*) step "Building $2.o of $1 with debug information" "look at the lines above" \
+		with_lock "build-$debug" build_own "$1" "$2.o";;
 	samples/*) script build.sh "$ARCH" "$CORE" debuginfo "$1/$2.o";;
 	*) step "Building $2.o of $debug" "look at the lines above" with_lock "build-$debug" build_out_of_tree "$1" "$2.o";;
 	esac
 }
 
+# own_folder NAME: where MOD is, if that is a folder of a patch of the user's own.
+own_folder() {
+	local d
+	d=$(cd "$(dirname "$MOD")" 2>/dev/null && pwd) || return 1
+	case $d/ in "$KLP_REPO"/*|"$KLP_CACHE"/*) return 1;; esac
+	[ -e "$d/$1.rs" ] || [ -e "$d/$1.c" ] || return 1
+	[ -e "$d/Kbuild" ] || [ -e "$d/Makefile" ] || return 1
+	printf '%s' "$d"
+}
+
 name=$(basename "$MOD"); name=${name%.ko}; name=${name%.o}; name=${name%.rs}; name=${name%.c}
-place=$(source_of "$name") || die "MOD=$MOD is no module of this repository and VMLINUX is missing" "$again"
+if place=$(own_folder "$name"); then
+	place+=" $name"
+else
+	place=$(source_of "$name") || die "MOD=$MOD has no source beside it, is no module of this repository, and VMLINUX is missing" "$again"
+fi
 script build.sh "$ARCH" "$CORE" debuginfo prepare
 # shellcheck disable=SC2086
 build_object $place
-mod=$out/${place% *}/${place#* }.o
+case $place in
+/*) mod=$out/own/$name/$name.o;;
+*) mod=$out/${place% *}/${place#* }.o;;
+esac
 # Symbols that the patch calls are in the same files as what it replaces.
 list=$("$tool" --list "$mod" | sed 's/^symbol //')
 

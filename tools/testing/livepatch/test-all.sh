@@ -16,6 +16,7 @@ model: make model
 model-large: make model SETUPS="three-disable three-stack"
 litmus: make litmus
 types: tools/testing/livepatch/test-all.sh --types
+newcomer: tools/testing/livepatch/newcomer-test.sh
 bench: make bench
 series: make series
 soak: make soak COUNT=20000
@@ -32,6 +33,7 @@ bench-ppc64le: make bench ARCH=ppc64le
 test-rt: make test CONFIG=rt SUITE="upstream ours kunit"
 test-debug: make test CONFIG=debug SUITE="upstream ours kunit"
 test-kasan: make test CONFIG=kasan SUITE="upstream ours kunit"
+test-btf: make test CONFIG=btf SUITE="upstream ours kunit"
 build-arm64: tools/testing/livepatch/build.sh arm64 rust default prepare kernel/livepatch/
 build-loongarch: tools/testing/livepatch/build.sh loongarch rust default prepare kernel/livepatch/
 '
