@@ -33,6 +33,9 @@ use crate::{
 
 /// Types that such a parameter can have.
 pub trait Param: ModuleParam + AtomicType + 'static {
+    /// What it becomes when its name alone is given, if that may be.
+    const ALONE: Option<Self>;
+
     /// Writes it.
     fn set(param: &Atomic<Self>, value: Self);
 
@@ -41,8 +44,10 @@ pub trait Param: ModuleParam + AtomicType + 'static {
 }
 
 macro_rules! params {
-    ($($type:ty),*: $shown:expr) => {$(
+    ($($type:ty),*: $shown:expr, alone: $alone:expr) => {$(
         impl Param for $type {
+            const ALONE: Option<Self> = $alone;
+
             fn set(param: &Atomic<Self>, value: Self) {
                 param.store(value, Relaxed);
             }
@@ -54,8 +59,8 @@ macro_rules! params {
         }
     )*};
 }
-params!(i8, i16, i32, i64, isize, u32, u64, usize: |number| number);
-params!(bool: |yes| if yes { 'Y' } else { 'N' });
+params!(i8, i16, i32, i64, isize, u32, u64, usize: |number| number, alone: None);
+params!(bool: |yes| if yes { 'Y' } else { 'N' }, alone: Some(true));
 
 /// The parameter that `param` has been declared for.
 ///
@@ -79,14 +84,15 @@ unsafe extern "C" fn set<T: Param>(
     param: *const bindings::kernel_param,
 ) -> c_int {
     from_result(|| {
-        if value.is_null() {
-            return Err(EINVAL);
-        }
-        // SAFETY: By the requirement of this function.
-        let value = unsafe { CStr::from_char_ptr(value) }.to_bytes();
-        // As `echo` writes it.
-        let value = value.strip_suffix(b"\n").unwrap_or(value);
-        let value = T::try_from_param_arg(BStr::from_bytes(value))?;
+        let value = if value.is_null() {
+            T::ALONE.ok_or(EINVAL)?
+        } else {
+            // SAFETY: By the requirement of this function.
+            let value = unsafe { CStr::from_char_ptr(value) }.to_bytes();
+            // As `echo` writes it.
+            let value = value.strip_suffix(b"\n").unwrap_or(value);
+            T::try_from_param_arg(BStr::from_bytes(value))?
+        };
         // SAFETY: As above.
         T::set(unsafe { target(param) }, value);
         Ok(0)
@@ -116,7 +122,11 @@ pub struct Ops<T>(core::marker::PhantomData<T>);
 
 impl<T: Param> Ops<T> {
     const OPS: &'static bindings::kernel_param_ops = &bindings::kernel_param_ops {
-        flags: 0,
+        flags: if T::ALONE.is_some() {
+            bindings::KERNEL_PARAM_OPS_FL_NOARG
+        } else {
+            0
+        },
         set: Some(set::<T>),
         get: Some(get::<T>),
         free: None,

@@ -147,7 +147,11 @@ done
 parameter add -5
 [ ! -e /sys/module/klpr_rust_more/parameters/missing ] || fail "a parameter is there that should not"
 off klpr_rust_more
+load klpr_rust_more negative
+parameter negative Y
+off klpr_rust_more
 refused "Invalid parameters" klpr_rust_more add=x
+refused "Invalid parameters" klpr_rust_more add
 no_target
 ok
 
