@@ -338,8 +338,8 @@ fn made_for(prefix: &str, object: &Name, name: &Name, sympos: u64) -> Ident {
     )
 }
 
-/// The name of the static that tells `make check-patch` the type of an entry; `kind` is `func` or
-/// `sym`.
+/// The name of the static that tells `make check-patch` the type of an entry; `kind` is `func`,
+/// `sym`, or for variables `var` or `percpu`.
 fn type_symbol(kind: &str, object: &Name, name: &Name, sympos: u64) -> String {
     format!(".klp.type.{kind}.{}.{},{sympos}", object.text, name.text)
 }
@@ -647,7 +647,8 @@ impl Symbol {
         is_percpu: bool,
         slot: &Ident,
     ) -> TokenStream {
-        let static_ = self.expand_type("var", object, type_.to_token_stream());
+        let kind = if is_percpu { "percpu" } else { "var" };
+        let static_ = self.expand_type(kind, object, type_.to_token_stream());
         let (cfgs, docs, visibility) = (&self.cfgs, &self.docs, &self.visibility);
         let called = &self.name.text;
         let which = if is_percpu {

@@ -106,15 +106,15 @@ esac
 # Symbols that the patch calls are in the same files as what it replaces.
 list=$("$tool" --list "$mod" | sed 's/^symbol //')
 
-# The objects that the functions come from, by the names that a built kernel has.
+# The objects that functions and variables come from, by the names that a built kernel has.
 mapfile -t functions < <(sed -n 's/^vmlinux:\([^,]*\).*/\1/p' <<<"$list" | sort -u)
 vmlinux=() targets=()
 if [ "${#functions[@]}" != 0 ]; then
 	[ -e "$KLP_CACHE/build/$kernel/vmlinux.a" ] || script build.sh "$ARCH" "$CORE" default
 	for f in "${functions[@]}"; do
 		found=$(enter "llvm-nm-$LLVM_VERSION" -A --defined-only "/klp/build/$kernel/vmlinux.a" 2>/dev/null |
-			awk -v f="$f" '$NF == f && $(NF - 1) ~ /^[tTwW]$/ { split($1, p, ":"); print p[2] }' | sort -u)
-		[ -n "$found" ] || die "the kernel has no function $f, or has it only inlined" "check the name in $place"
+			awk -v f="$f" '$NF == f && $(NF - 1) ~ /^[tTwWdDbBrRvV]$/ { split($1, p, ":"); print p[2] }' | sort -u)
+		[ -n "$found" ] || die "the kernel has no function or variable $f, or has it only inlined" "check the name in $place"
 		mapfile -t -O "${#vmlinux[@]}" vmlinux <<<"$found"
 	done
 	mapfile -t vmlinux < <(printf '%s\n' "${vmlinux[@]}" | sort -u)

@@ -42,7 +42,8 @@ check_patch() { env -u VMLINUX -u TARGETS MOD="$1" ${2:+VMLINUX="$2"} "$KLP_TOOL
 
 # build_for_btf FOLDER: the module of a folder, for the kernel that has BTF.
 build_for_btf() {
-	local to=$KLP_CACHE/build/$btf/newcomer/$(basename "$1")
+	local to
+	to=$KLP_CACHE/build/$btf/newcomer/$(basename "$1")
 	mkdir -p "$to"
 	cp "$1"/Kbuild "$1"/my_patch.rs "$to"
 	kmake "$btf" M="/obj/newcomer/$(basename "$1")" modules

@@ -40,10 +40,12 @@ build-loongarch: tools/testing/livepatch/build.sh loongarch rust default prepare
 
 table=$KLP_REPO/Documentation/livepatch/test-runs.rst
 
-# types: whether the kernel's functions have the types that the samples in Rust declare.
+# types: whether what the samples in Rust declare has these types in the kernel; a test
+# module has variables, too.
 types() {
 	local sample good=0 bad=0
-	for sample in samples/livepatch/rust_livepatch_*.rs; do
+	for sample in samples/livepatch/rust_livepatch_*.rs \
+		tools/testing/selftests/livepatch_rust/test_modules/klpr_rust_data.rs; do
 		try make check-patch MOD="$sample"
 		if [ "$status" = 0 ]; then good=$((good + 1)); else bad=$((bad + 1)); fi
 	done

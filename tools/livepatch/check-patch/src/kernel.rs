@@ -32,6 +32,8 @@ pub enum Original<'a> {
     Known {
         /// Its type, or several if there are several functions which it may be.
         types: Vec<Typed<'a>>,
+        /// Whether each CPU has its own, for each variable that it may be.
+        percpu: Vec<bool>,
         note: Option<String>,
     },
     /// Why it could not be found out.
@@ -42,6 +44,7 @@ pub enum Original<'a> {
 struct Candidate<'s, 'a> {
     source: &'s Source<'a>,
     address: u64,
+    percpu: bool,
 }
 
 /// Whether a file is raw BTF, as in /sys/kernel/btf.
@@ -50,6 +53,9 @@ pub fn is_raw_btf(bytes: &[u8]) -> bool {
         .get(..2)
         .is_some_and(|magic| BTF_MAGIC.iter().any(|m| m == magic))
 }
+
+/// How the names of sections begin that each CPU has a copy of.
+const PERCPU: &str = ".data..percpu";
 
 /// Suffixes that compilers give to functions that they have changed.
 const CHANGED: &[&str] = &[".isra.", ".constprop.", ".part.", ".specialized."];
@@ -160,6 +166,9 @@ impl<'a> Source<'a> {
             .map(|symbol| Candidate {
                 source: self,
                 address: symbol.address,
+                percpu: image
+                    .place(symbol)
+                    .is_some_and(|(section, _)| section.starts_with(PERCPU)),
             })
             .collect()
     }
@@ -274,7 +283,11 @@ pub fn original<'a>(
         }
     }
     if !types.is_empty() {
-        return Ok(Original::Known { types, note });
+        return Ok(Original::Known {
+            types,
+            percpu: Vec::new(),
+            note,
+        });
     }
     let absence = sources.iter().find_map(|source| source.absence(name));
     Ok(Original::Unknown(match absence {
@@ -307,8 +320,9 @@ pub fn variable<'a>(
             },
         ));
     }
-    let mut types = Vec::new();
+    let (mut types, mut percpu) = (Vec::new(), Vec::new());
     for candidate in &candidates {
+        percpu.push(candidate.percpu);
         let Some(debug) = candidate.source.debug else {
             continue;
         };
@@ -327,7 +341,11 @@ pub fn variable<'a>(
             "the kernel's debug information does not tell its type, or it is a function".into(),
         ));
     }
-    Ok(Original::Known { types, note })
+    Ok(Original::Known {
+        types,
+        percpu,
+        note,
+    })
 }
 
 /// The symbols of the files of an object that `sympos` stands for, with a note if it does not tell.

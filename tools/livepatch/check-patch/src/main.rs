@@ -39,7 +39,7 @@ use elf::Image;
 use error::{Error, Result};
 use kernel::{Original, Source};
 use patch::Func;
-use replacement::{Declared, Known, Symbol};
+use replacement::{Declared, Kind, Known, Symbol};
 use std::{
     collections::{BTreeMap, HashSet},
     env, fs,
@@ -177,6 +177,20 @@ enum Verdict {
     Unchecked(String),
 }
 
+impl Verdict {
+    /// The same, but for another difference, if there is one.
+    fn and_differs(self, difference: Option<String>) -> Self {
+        match (self, difference) {
+            (this, None) => this,
+            (Verdict::Differ(mut differences), Some(difference)) => {
+                differences.push(difference);
+                Verdict::Differ(differences)
+            }
+            (_, Some(difference)) => Verdict::Differ(vec![difference]),
+        }
+    }
+}
+
 /// The files of an object, or what to do if there are none.
 fn files_of<'s, 'a>(sources: &'s Sources<'a>, object: &Option<String>) -> Known<&'s [Source<'a>]> {
     match (sources.get(object), object) {
@@ -196,7 +210,7 @@ fn check_types(
     notes: &mut Vec<String>,
 ) -> Result<Verdict> {
     let (originals, note) = match original {
-        Original::Known { types, note } => (types, note),
+        Original::Known { types, note, .. } => (types, note),
         Original::Unknown(why) => return Ok(Verdict::Unchecked(why)),
     };
     Ok(match findings(here, &originals, caller)? {
@@ -241,6 +255,20 @@ fn check_replacement(
     check_types(&here.typed, Caller::Kernel, original, notes)
 }
 
+/// What differs if each CPU has its own of a variable on one side only.
+fn percpu_difference(here: bool, original: &Original<'_>) -> Option<String> {
+    let Original::Known { percpu, .. } = original else {
+        return None;
+    };
+    let text = |percpu| match percpu {
+        true => "each CPU has its own",
+        false => "there is one",
+    };
+    let other = percpu.iter().find(|&&there| there != here)?;
+    let (here, there) = (text(here), text(*other));
+    Some(format!("{here} here, and {there} in the kernel"))
+}
+
 /// Compare what the patch takes a function or a variable of the kernel for with what it is.
 fn check_symbol(
     patch: &Patch<'_>,
@@ -255,17 +283,18 @@ fn check_symbol(
         (Ok(sources), Ok(here)) => {
             let module = symbol.object.is_some();
             let (name, sympos) = (symbol.name.as_str(), symbol.sympos);
-            let (original, caller) = match symbol.variable {
-                true => (
-                    kernel::variable(sources, name, sympos, module)?,
-                    Caller::Nobody,
-                ),
-                false => (
-                    kernel::original(sources, name, sympos, module)?,
-                    Caller::Patch,
-                ),
-            };
-            check_types(&here, caller, original, &mut notes)?
+            match symbol.kind {
+                Kind::Function => {
+                    let original = kernel::original(sources, name, sympos, module)?;
+                    check_types(&here, Caller::Patch, original, &mut notes)?
+                }
+                Kind::Variable { percpu } => {
+                    let original = kernel::variable(sources, name, sympos, module)?;
+                    let difference = percpu_difference(percpu, &original);
+                    check_types(&here, Caller::Nobody, original, &mut notes)?
+                        .and_differs(difference)
+                }
+            }
         }
     };
     report(&symbol.label(), verdict, &[], &notes, tally);
@@ -317,20 +346,12 @@ fn check_func(
     tally: &mut Tally,
 ) -> Result<()> {
     let (mut notes, mut warnings) = (Vec::new(), Vec::new());
-    let mut verdict = check_replacement(patch, func, sources, &mut notes)?;
+    let verdict = check_replacement(patch, func, sources, &mut notes)?;
     let files = files_of(sources, &func.object).unwrap_or_default();
-    if check_calls(patch, func, files, &mut warnings) {
-        let calls = "the patch calls what it replaces, which comes back to the replacement \
-                     without end"
-            .to_string();
-        verdict = match verdict {
-            Verdict::Differ(mut differences) => {
-                differences.push(calls);
-                Verdict::Differ(differences)
-            }
-            _ => Verdict::Differ(vec![calls]),
-        };
-    }
+    let calls = check_calls(patch, func, files, &mut warnings).then(|| {
+        "the patch calls what it replaces, which comes back to the replacement without end".into()
+    });
+    let verdict = verdict.and_differs(calls);
     report(&func.label(), verdict, &warnings, &notes, tally);
     Ok(())
 }

@@ -22,6 +22,8 @@ const FUNC: &str = ".klp.type.func.";
 const SYMBOL: &str = ".klp.type.sym.";
 /// The same for its variables that the patch uses.
 const VARIABLE: &str = ".klp.type.var.";
+/// The same for a variable of which each CPU has its own.
+const PERCPU: &str = ".klp.type.percpu.";
 
 /// A type, or why it is not known.
 pub type Known<T> = std::result::Result<T, String>;
@@ -50,9 +52,19 @@ pub struct Replacement<'a> {
     pub note: Option<String>,
 }
 
+/// What a symbol is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Function,
+    Variable {
+        /// Whether each CPU has its own.
+        percpu: bool,
+    },
+}
+
 /// A function or a variable of the kernel's that the patch uses by a livepatch relocation.
 pub struct Symbol {
-    pub variable: bool,
+    pub kind: Kind,
     /// The module that has it; `None` is the kernel itself.
     pub object: Option<String>,
     pub name: String,
@@ -71,11 +83,11 @@ impl Symbol {
     }
 
     /// `OBJECT.NAME,SYMPOS`; names of functions may have dots, those of modules have none.
-    fn parse(text: &str, address: u64, variable: bool) -> Option<Self> {
+    fn parse(text: &str, address: u64, kind: Kind) -> Option<Self> {
         let (object, rest) = text.split_once('.')?;
         let (name, sympos) = rest.rsplit_once(',')?;
         Some(Symbol {
-            variable,
+            kind,
             object: (object != "vmlinux").then(|| object.to_string()),
             name: name.to_string(),
             sympos: sympos.parse().ok()?,
@@ -239,10 +251,16 @@ impl<'a> Declared<'a> {
     /// The functions of the kernel's that the patch calls, and its variables that the patch uses, as
     /// far as it tells their types.
     pub fn symbols(&self) -> Vec<Symbol> {
+        const KINDS: [(&str, Kind); 3] = [
+            (SYMBOL, Kind::Function),
+            (VARIABLE, Kind::Variable { percpu: false }),
+            (PERCPU, Kind::Variable { percpu: true }),
+        ];
         let parse = |symbol: &crate::elf::Symbol| {
-            let variable = symbol.name.strip_prefix(VARIABLE);
-            let text = variable.or_else(|| symbol.name.strip_prefix(SYMBOL))?;
-            Symbol::parse(text, symbol.address, variable.is_some())
+            let text = |prefix| symbol.name.strip_prefix(prefix);
+            let mut kinds = KINDS.into_iter();
+            let (text, kind) = kinds.find_map(|(prefix, kind)| Some((text(prefix)?, kind)))?;
+            Symbol::parse(text, symbol.address, kind)
         };
         let defined = self.image.symbols.iter().filter(|symbol| !symbol.undefined);
         defined.filter_map(parse).collect()
@@ -250,9 +268,11 @@ impl<'a> Declared<'a> {
 
     /// The type that the patch has for one of them.
     pub fn symbol(&self, symbol: &Symbol) -> Result<Known<Typed<'a>>> {
-        let proto = match symbol.variable {
-            true => self.static_at(symbol.address, |die| self.debug.pointee(die))?,
-            false => self.pointer_at(symbol.address)?,
+        let proto = match symbol.kind {
+            Kind::Function => self.pointer_at(symbol.address)?,
+            Kind::Variable { .. } => {
+                self.static_at(symbol.address, |die| self.debug.pointee(die))?
+            }
         };
         Ok(proto.map(|proto| self.typed(proto)))
     }
@@ -264,10 +284,10 @@ mod tests {
 
     #[test]
     fn names_of_entries() {
-        let symbol = Symbol::parse("my_mod.work.cold,2", 0, false).unwrap();
+        let symbol = Symbol::parse("my_mod.work.cold,2", 0, Kind::Function).unwrap();
         assert_eq!(symbol.label(), "symbol my_mod:work.cold,2");
-        let symbol = Symbol::parse("vmlinux.printk,0", 0, false).unwrap();
+        let symbol = Symbol::parse("vmlinux.printk,0", 0, Kind::Function).unwrap();
         assert_eq!(symbol.label(), "symbol vmlinux:printk");
-        assert!(Symbol::parse("vmlinux.printk", 0, true).is_none());
+        assert!(Symbol::parse("vmlinux.printk", 0, Kind::Function).is_none());
     }
 }

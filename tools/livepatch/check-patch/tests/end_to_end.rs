@@ -1035,6 +1035,43 @@ fn types_of_variables() {
     assert_eq!(status, 1);
 }
 
+/// Whether each CPU has its own of a variable.
+#[test]
+fn variables_of_each_cpu() {
+    let case = Case::new("rust-percpu", TARGETS[0]);
+    case.kernel(
+        "int target_func(int a) { return a; }
+        int one = 1;
+        __attribute__((section(\".data..percpu\"))) int each = 1;
+        __attribute__((section(\".data..percpu..read_mostly\"))) int often = 1;",
+    );
+    let text = |kinds: [&str; 3]| {
+        let variable = |(name, kind): (&str, &str)| {
+            format!("mod m_{name} {{ #[used] #[export_name = \".klp.type.{kind}.vmlinux.{name},0\"] static mut VAR: *const i32 = core::ptr::null(); }}")
+        };
+        let names = ["one", "each", "often"];
+        let statics: String = names.into_iter().zip(kinds).map(variable).collect();
+        format!(
+            "extern \"C\" fn replacement(a: i32) -> i32 {{ a }}
+            #[used] #[export_name = \".klp.type.func.vmlinux.target_func,0\"] static TYPE: extern \"C\" fn(i32) -> i32 = replacement;
+            {statics}"
+        )
+    };
+    case.rust(&text(["var", "percpu", "percpu"]));
+    let (status, said) = case.check(&["patch.o", "kernel.o"]);
+    assert_eq!(status, 0, "{said:#?}");
+    case.rust(&text(["percpu", "var", "var"]));
+    let (status, said) = case.check(&["patch.o", "kernel.o"]);
+    for line in [
+        "differs symbol vmlinux:one: each CPU has its own here, and there is one in the kernel",
+        "differs symbol vmlinux:each: there is one here, and each CPU has its own in the kernel",
+        "differs symbol vmlinux:often: there is one here, and each CPU has its own in the kernel",
+    ] {
+        assert!(said.iter().any(|said| said == line), "{said:#?}");
+    }
+    assert_eq!(status, 1);
+}
+
 /// The vermagic of a module and that of a vmlinux.
 #[test]
 fn vermagic_is_compared() {
