@@ -205,7 +205,7 @@ struct Named {
 
 /// Finds the parts that the compiler has put elsewhere ([`names::whole_of`]) of what tasks run for
 /// the functions of `object`, which is loaded. `running` returns that: the function itself, or one
-/// in the module of one of `patches`.
+/// in the module of one of `patches`; or `None` where it is of no interest.
 ///
 /// Parts of several functions of the same name cannot be told apart, and count for each of them.
 ///
@@ -215,7 +215,7 @@ struct Named {
 /// - `ENOMEM`.
 pub(crate) fn find_parts(
     object: &Object,
-    running: impl Fn(&Func) -> usize,
+    running: impl Fn(&Func) -> Option<usize>,
     mut patches: impl Iterator<Item = PatchRef>,
 ) -> Result<KVVec<Part>> {
     let mut parts = KVVec::new();
@@ -224,13 +224,18 @@ pub(crate) fn find_parts(
     let mut replaced = false;
     let mut name = KVVec::new();
     for func in object.funcs() {
-        let addr = running(func);
+        let Some(addr) = running(func) else {
+            continue;
+        };
         funcs.push((addr, func), GFP_KERNEL)?;
         if addr != func.old_func() {
             replaced = true;
         } else if object.module_name().is_none() {
             find_part_in_vmlinux(func, &mut name, &mut parts)?;
         }
+    }
+    if funcs.is_empty() {
+        return Ok(parts);
     }
     sort_by_key(&mut funcs, |(addr, _)| *addr);
     if let Some(module) = object.module_name() {

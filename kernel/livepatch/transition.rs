@@ -78,9 +78,17 @@ pub(crate) struct Transition {
     started: Instant<Monotonic>,
     /// The ranges of code that tasks must not be in, and room to write down others.
     index: [KBox<Index>; 2],
-    /// The parts elsewhere of the functions that the patch replaces, and the objects that they were
-    /// found for.
-    parts: KVVec<(*const Object, Part)>,
+    /// The parts elsewhere of what tasks leave, in both directions.
+    parts: KVVec<LeftPart>,
+}
+
+/// A part of a function that the compiler has put elsewhere.
+struct LeftPart {
+    part: Part,
+    /// What it was found for.
+    object: *const Object,
+    /// In which direction tasks leave it.
+    target: Target,
 }
 
 // SAFETY: The pointers are to parts of the patch, which outlives the transition. They are used with
@@ -805,32 +813,47 @@ impl Registry {
         Ok(())
     }
 
-    /// Adds the parts elsewhere of the functions that those of `patch` in `object` replace.
+    /// Adds the parts elsewhere of what tasks leave for the functions of `patch` in `object`: of
+    /// what those replace, and, when tasks come back, of the originals that its nops lead to. (The
+    /// parts of its replacements are in its module, all of which tasks leave.)
     ///
     /// # Errors
     ///
     /// - `ENOENT`: the size of one is not known. The log says so.
     /// - `ENOMEM`.
-    fn find_parts(
-        &self,
-        patch: PatchRef,
-        object: &Object,
-        parts: &mut KVVec<(*const Object, Part)>,
-    ) -> Result {
+    fn find_parts(&self, patch: PatchRef, object: &Object, parts: &mut KVVec<LeftPart>) -> Result {
         // Where tasks leave all other patches for good, these are left with their modules.
         let others = self
             .patches()
             .filter(|other| *other != patch && !leaves(patch, Target::Patched, *other));
-        let running = |func: &Func| self.redirects.below(func).0;
-        let found = symbols::find_parts(object, running, others).inspect_err(|error| {
-            pr_err!(
-                "parts of functions of '{}' cannot be found ({})\n",
-                object.label(),
-                error.to_errno()
-            );
-        })?;
-        for part in found {
-            parts.push((ptr::from_ref(object), part), GFP_KERNEL)?;
+        let replaced = |func: &Func| Some(self.redirects.below(func).0);
+        let nops = |func: &Func| func.is_nop().then(|| func.old_func());
+        let both = [
+            (
+                Target::Patched,
+                symbols::find_parts(object, replaced, others),
+            ),
+            (
+                Target::Unpatched,
+                symbols::find_parts(object, nops, core::iter::empty()),
+            ),
+        ];
+        for (target, found) in both {
+            let found = found.inspect_err(|error| {
+                pr_err!(
+                    "parts of functions of '{}' cannot be found ({})\n",
+                    object.label(),
+                    error.to_errno()
+                );
+            })?;
+            for part in found {
+                let left = LeftPart {
+                    part,
+                    object,
+                    target,
+                };
+                parts.push(left, GFP_KERNEL)?;
+            }
         }
         Ok(())
     }
@@ -859,7 +882,7 @@ impl Registry {
     /// They are, for each function of the patch:
     ///
     /// - what tasks leave: the replacement, or what it replaces;
-    /// - the parts of what it replaces that the compiler has put elsewhere;
+    /// - the parts of that which the compiler has put elsewhere;
     /// - the return address of the call of ftrace from the function's entry. A task with this
     ///   address on its stack is in the handler, or has left it and was preempted before it got
     ///   where the handler has sent it. It has chosen what it is about to leave, so that it has not
@@ -906,15 +929,13 @@ impl Registry {
                 }
             }
         }
-        // Those of replacements are in the module.
-        if transition.target == Target::Patched {
-            for (_, part) in &transition.parts {
-                index.funcs.push(Range {
-                    start: part.start,
-                    len: part.len,
-                    tag: Tag::Func(part.tag),
-                });
-            }
+        let target = transition.target;
+        for left in transition.parts.iter().filter(|left| left.target == target) {
+            index.funcs.push(Range {
+                start: left.part.start,
+                len: left.part.len,
+                tag: Tag::Func(left.part.tag),
+            });
         }
         index.prepare();
         // Readers come to the data by the pointer. Who publishes when there may be readers has a
@@ -953,7 +974,9 @@ impl Registry {
     /// Publishes the ranges anew after `object` of the patch in transition has gone. May sleep.
     pub(crate) fn drop_from_index(&mut self, object: &Object) {
         if let Some(transition) = &mut self.transition {
-            transition.parts.retain(|(of, _)| !ptr::eq(*of, object));
+            transition
+                .parts
+                .retain(|left| !ptr::eq(left.object, object));
         }
         self.refresh_index(None);
     }

@@ -9,7 +9,7 @@
 TRACING=/sys/kernel/tracing
 HOOKS=/sys/module/livepatch/parameters
 SLOT=/sys/module/klpr_slot
-plan 6
+plan 7
 
 can_skip() { has_config CONFIG_STACK_SCAN && [ -e "$HOOKS/skip_$1" ]; }
 
@@ -148,6 +148,42 @@ if [ -e "$MODS/klpr_slot.ko" ]; then
 		wait_until 60 settled klpr_patch_a || fail "the core in C has become better"
 	fi
 	let_go 1
+	ok
+else
+	skip_case "the test has such a function for x86_64 and s390 only"
+fi
+
+start "a task in such a part of what a nop leads to, when the transition is reversed"
+if [ -e "$MODS/klpr_slot.ko" ]; then
+	target
+	cat $TARGET/sleep_hard >/dev/null &
+	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
+	insmod "$MODS/klpr_slot.ko" cold=1 || fail "klpr_slot cannot be loaded"
+	load klpr_patch_a what=split
+	# The sleeper keeps it from ending.
+	load_nowait klpr_patch_b what=sleep_caller replace=1
+	others_switch
+	hold
+	grep -q 'klpr_split\.cold' /proc/$PID/stack || fail "the task is not there: $(cat /proc/$PID/stack)"
+	expect "/proc/$PID/patch_state" 1
+	echo 0 >$LP/klpr_patch_b/enabled || fail "it cannot be reversed"
+	# The core in C does not know that there are such parts.
+	if has_rust_core; then
+		wait_until 30 value_is /proc/$$/patch_state 0 || fail "the test's shell does not switch"
+		pause 1
+		expect "/proc/$PID/patch_state" 1
+		expect $LP/klpr_patch_b/transition 1
+	fi
+	is_held 1 || fail "the task is not held any more"
+	echo 1 >$SLOT/parameters/release
+	echo 1 >$TARGET/parameters/release
+	wait
+	wait_until 60 gone $LP/klpr_patch_b || fail "the transition does not end"
+	unload klpr_patch_b
+	disable klpr_patch_a
+	unload klpr_patch_a
+	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
+	no_target
 	ok
 else
 	skip_case "the test has such a function for x86_64 and s390 only"
