@@ -9,8 +9,8 @@ use crate::{
     phase::Target,
     route::Route,
     world::{
-        At, Code, Entry, Func, Funcs, Kind, Life, Module, Patch, Patches, Stage, Steady, Task,
-        Transition, World, IDLE,
+        At, Code, Entry, Func, Funcs, Kind, Life, Look, Module, Patch, Patches, Stage, Steady,
+        Task, Transition, World, IDLE,
     },
 };
 
@@ -40,7 +40,7 @@ pub enum Each {
     Clear,
     /// It is switched, whatever it does.
     Force,
-    /// It is asked whether it has arrived: the mutation of [`Step::Ask`].
+    /// It is asked whether it has arrived: the mutation of [`Step::AskListed`].
     Ask,
 }
 
@@ -235,10 +235,10 @@ impl Model {
         let mut nops = Funcs::default();
         if self.is_replacing(patch) && !self.is(Mutation::NoNops) {
             for old in world.accepted() {
-                nops = nops.and(world.patch(old).funcs.without(funcs));
+                nops = nops.with(world.patch(old).funcs.without(funcs));
             }
         }
-        funcs = funcs.and(nops);
+        funcs = funcs.with(nops);
         let accepted = world.patch_mut(patch);
         accepted.stage = Stage::Accepted;
         accepted.funcs = funcs;
@@ -320,8 +320,9 @@ impl Model {
             steps.push(Step::Push(patch, Func::G));
             steps.extend(self.update(Func::G));
             if world.transition.is_some_and(|t| t.patch == patch) {
+                // There has to be room for more, in both.
+                steps.push(Step::FreeSpare);
                 steps.extend(self.refresh_index());
-                // There has to be room for more.
                 steps.push(Step::FreeSpare);
             }
         }
@@ -431,7 +432,7 @@ impl Model {
         if self.is(Mutation::StatesGoFirst) {
             steps.splice(0..0, states.clone());
         }
-        if !(self.is(Mutation::NoSyncAtEnd) || (failed && self.is(Mutation::FreesMoving))) {
+        if !(self.is(Mutation::NoSyncAtEnd) || (failed && self.is(Mutation::NoSyncAtCancel))) {
             steps.extend(wait);
         }
         if !self.is(Mutation::IndexStays) {
@@ -541,10 +542,9 @@ impl Model {
                 }
             }
             Step::FreeNops(patch) => {
-                for redirect in &mut world.funcs {
-                    if redirect.stack == Patches::default() {
-                        redirect.in_transition = Patches::default();
-                    }
+                for func in world.patch(patch).nops.iter() {
+                    let set = &mut world.func_mut(func).in_transition;
+                    *set = set.without(patch);
                 }
                 let patch = world.patch_mut(patch);
                 patch.funcs = patch.funcs.without(patch.nops);
@@ -595,7 +595,7 @@ impl Model {
             }
             Step::Sync => {
                 for task in &mut world.tasks {
-                    task.awaited = task.runs() && !self.is_preemptible(task);
+                    task.awaited = task.runs() && !self.is_not_awaited(task);
                 }
             }
             Step::Await => {
@@ -700,8 +700,13 @@ impl Model {
             let below = world.below(patch, func);
             let version = target.left(|| world.replacement(patch, func), || below);
             codes.push(Code::Body(func, version));
-            let has_part = func == Func::F && below.is_none() && target == Target::Patched;
-            if has_part && !self.is(Mutation::NoParts) {
+            // Of the original: what is below, or what a nop leads to.
+            let has_part = func == Func::F && version.is_none();
+            let forgotten = match target {
+                Target::Patched => self.is(Mutation::NoParts),
+                Target::Unpatched => self.is(Mutation::NoPartsOfNops),
+            };
+            if has_part && !forgotten {
                 codes.push(Code::Cold);
             }
         }
@@ -714,6 +719,9 @@ impl Model {
         let index = World::make_index(codes.into_iter(), hooks, modules.into_iter());
 
         let place = world.spare;
+        // Written over while a task uses it.
+        let in_use = |task: &Task| matches!(task.look, Look::Index(_, used) if used == place);
+        world.dangling |= world.tasks.iter().any(in_use);
         world.indexes[place as usize] = Some(index);
         world.index = Some(place);
         world.spare = 1 - place;
@@ -795,7 +803,7 @@ impl Model {
             return false;
         };
         let task = &world.tasks[index];
-        if !task.runs() || task.kind == Kind::Idle || task.state == transition.state() {
+        if !task.runs() || task.state == transition.state() {
             return false;
         }
         if task.stack().any(|word| ranges.has(word)) {
@@ -818,15 +826,15 @@ impl Model {
         task.state = state;
     }
 
-    /// Whether a task may be preempted where it is.
-    pub fn is_preemptible(&self, task: &Task) -> bool {
+    /// Whether waits do not wait for a task where it is.
+    pub fn is_not_awaited(&self, task: &Task) -> bool {
         if task.is_preemptible() {
             return true;
         }
         match task.at {
-            At::Splits(_) => self.is(Mutation::HandlerPreemptible),
-            At::Cleared | At::Read(_) => self.is(Mutation::ExitPreemptible),
-            _ => self.is(Mutation::LookPreemptible),
+            At::Splits(_) => self.is(Mutation::NoSyncWithHandlers),
+            At::Cleared | At::Read(_) => self.is(Mutation::NoSyncWithExits),
+            _ => self.is(Mutation::NoSyncWithLooks),
         }
     }
 

@@ -146,10 +146,16 @@ fn check(named: &Named) -> bool {
         }
     }
     println!();
-    if let Some(found) = &outcome.found {
-        print_story(found);
+    if outcome.found.is_none() {
+        return true;
     }
-    outcome.found.is_none()
+    // Once more, with tasks that keep their numbers.
+    let plain = model(false);
+    let told = search(plain.clone(), 1).found.or_else(|| stuck(&plain));
+    if let Some(found) = told.or(outcome.found) {
+        print_story(&found);
+    }
+    false
 }
 
 fn stuck(model: &Model) -> Option<Found> {
@@ -346,7 +352,7 @@ mod tests {
     #[test]
     fn transitions_that_cannot_end_are_found() {
         assert!(progress::stuck(&model("idle", None, false)).is_none());
-        // Nobody but idle tasks themselves can switch them, and they do not see that they should.
+        // Tasks do not see that they should switch.
         let stuck = progress::stuck(&model("idle", Some(Mutation::NotMarked), false));
         let (end, _) = stuck.unwrap().pop().unwrap();
         assert!(end.transition.unwrap().started && end.steps.is_empty());
@@ -373,6 +379,5 @@ mod tests {
         for &mutation in Mutation::ALL {
             assert_eq!(Mutation::named(&mutation.name()), Some(mutation));
         }
-        assert!(Mutation::ALL.len() >= 25);
     }
 }

@@ -29,6 +29,8 @@ pub struct Setup {
     pub parts: bool,
     /// Whether `F` calls `G`.
     pub nested: bool,
+    /// Whether user tasks look at their own stacks in the scheduler, too.
+    pub users_look: bool,
     /// Whether the target module comes and goes. Otherwise it is always there.
     pub module_comes: bool,
     /// Whether enabling a patch may fail.

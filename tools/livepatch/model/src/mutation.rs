@@ -28,6 +28,7 @@ mutations! {
     // What a transition looks for.
     NoHooks: "the index has no return addresses of calls of ftrace",
     NoParts: "the index has no parts of functions that the compiler has put elsewhere",
+    NoPartsOfNops: "the index has no such parts of originals that nops lead to",
     NoModules: "the index has no modules of patches that tasks leave",
     OtherRanges: "the index has what tasks come to, and not what they leave",
     OldIndex: "the index stays as it was when a transition is reversed",
@@ -65,14 +66,14 @@ mutations! {
     NoSyncAtReversal: "a reversal does not wait for tasks that switch by themselves",
     NoSyncAtRefresh: "an index is freed before those who use it are done",
     FlagsStayAtReversal: "a reversal does not clear the flags first",
-    HandlerPreemptible: "the handler runs with preemption enabled",
-    ExitPreemptible: "tasks that switch on the way to user mode can be preempted",
-    LookPreemptible: "tasks that search their stack in the scheduler can be preempted",
+    NoSyncWithHandlers: "waits do not wait for handlers",
+    NoSyncWithExits: "waits do not wait for tasks that switch on the way to user mode",
+    NoSyncWithLooks: "waits do not wait for tasks that search their stack in the scheduler",
 
     // The life of code.
     FreesForced: "patches that tasks were forced to leave are given back",
     FreesEarly: "patches that are replaced are given back when the transition starts",
-    FreesMoving: "a patch whose enabling could not be finished is given back without a wait",
+    NoSyncAtCancel: "a transition that is canceled does not wait for handlers",
     KeepsStacks: "functions of patches that are replaced stay on their stacks",
 }
 

@@ -71,7 +71,8 @@ impl Graph {
                     continue;
                 };
                 let number = self.number(after, Some((next as u32, action)));
-                if !action.is_a_decision() {
+                // That a task is found when it does not run is nothing to rely on.
+                if !action.is_a_decision() && !matches!(action, Action::Look(_)) {
                     self.before[number as usize].push(next as u32);
                 }
             }

@@ -16,7 +16,7 @@ pub struct Named {
     pub ends: bool,
 }
 
-/// One task, two patches that replace one another, one of which has both functions.
+/// One task, and two patches, of which the older has both functions, and the newer replaces it.
 fn base(kind: Kind) -> Setup {
     Setup {
         tasks: vec![kind],
@@ -26,6 +26,7 @@ fn base(kind: Kind) -> Setup {
         helpers: true,
         parts: true,
         nested: true,
+        users_look: true,
         module_comes: true,
         fails: false,
         budget: Budget {
@@ -87,6 +88,15 @@ pub const SMALL: &[Named] = &[
         ends: true,
     },
     Named {
+        name: "nop",
+        text: "a kernel thread; the newer patch has not what the older has",
+        setup: || Setup {
+            funcs: [Funcs::only(Func::F), Funcs::only(Func::G)],
+            ..base(Kind::Kthread)
+        },
+        ends: true,
+    },
+    Named {
         name: "force",
         text: "a user task; a transition is forced to end",
         setup: || {
@@ -123,7 +133,7 @@ pub const SMALL: &[Named] = &[
     },
 ];
 
-/// Those with all that can happen at once.
+/// The largest that takes less than a minute.
 pub const WHOLE: &[Named] = &[Named {
     name: "three",
     text: "a user task, one that it forks, and a kernel thread; an exit",
@@ -131,6 +141,7 @@ pub const WHOLE: &[Named] = &[Named {
         let mut setup = Setup {
             tasks: vec![Kind::User, Kind::Kthread],
             unborn: 1,
+            users_look: false,
             nested: false,
             helpers: false,
             parts: false,

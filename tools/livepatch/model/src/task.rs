@@ -62,8 +62,13 @@ impl Model {
             At::Cleared => moves.push(Move::ReadTarget),
             At::Read(_) => moves.push(Move::WriteState),
         }
-        let preempted = task.kind == Kind::Kthread && task.is_preemptible();
-        if preempted && task.pending {
+        let looks = match task.kind {
+            Kind::Kthread => true,
+            // Before they sleep in a freezable state; some always.
+            Kind::User => self.setup.users_look,
+            Kind::Idle => false,
+        };
+        if looks && task.is_preemptible() && task.pending {
             moves.push(Move::SeeFlag);
         }
     }
@@ -214,15 +219,12 @@ impl Model {
             }
             Move::SearchStack => {
                 if let Look::Index(state, place) = task.look {
-                    let clear = match indexes[place as usize] {
-                        Some(index) => !task.stack().any(|word| index.has(word)),
-                        None => {
-                            dangling = true;
-                            false
-                        }
-                    };
+                    dangling = indexes[place as usize].is_none();
+                    let clear = indexes[place as usize]
+                        .is_some_and(|index| !task.stack().any(|word| index.has(word)));
+                    let arrived = task.state == state;
                     task.look = Look::None;
-                    if clear || self.is(Mutation::LooksAtNothing) {
+                    if !arrived && (clear || self.is(Mutation::LooksAtNothing)) {
                         task.pending = false;
                         task.state = state;
                     }
@@ -233,7 +235,7 @@ impl Model {
             Move::Die => *task = Task::absent(kind, Life::Dead),
             Move::BeginFork | Move::EndFork => return false,
         }
-        if self.is_preemptible(&world.tasks[index]) {
+        if self.is_not_awaited(&world.tasks[index]) {
             world.tasks[index].awaited = false;
         }
         world.confused |= confused;

@@ -42,7 +42,7 @@ impl Funcs {
         Self(self.0 & !others.0)
     }
 
-    pub fn and(self, others: Self) -> Self {
+    pub fn with(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
@@ -340,7 +340,7 @@ impl Task {
         matches!(self.life, Life::Alive | Life::Exiting | Life::Released)
     }
 
-    /// Whether preemption is disabled, so that it cannot be found not to run.
+    /// Whether it can be preempted, and so be found not to run.
     pub fn is_preemptible(&self) -> bool {
         self.look == Look::None && !matches!(self.at, At::Splits(_) | At::Cleared | At::Read(_))
     }
