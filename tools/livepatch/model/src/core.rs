@@ -9,8 +9,8 @@ use crate::{
     phase::Target,
     route::Route,
     world::{
-        At, Code, Entry, Func, Funcs, Kind, Life, Look, Module, Patch, Patches, Stage, Steady,
-        Task, Transition, World, IDLE,
+        At, Code, Entry, Func, Funcs, Index, Kind, Life, Look, Module, Patch, Patches, Stage,
+        Steady, Task, Transition, World, IDLE,
     },
 };
 
@@ -49,7 +49,7 @@ pub enum Each {
 pub enum Step {
     RemoveJump(Func),
     InstallJump(Func),
-    Begin(Patch, bool),
+    Begin(Transition),
     Target,
     States(List, i8),
     /// The functions depend on the task, or not any more.
@@ -141,23 +141,13 @@ impl Model {
     }
 
     /// From nothing to a transition that tasks can make; `redirect` is what is done in between.
-    fn prepare(
-        &self,
-        world: &World,
-        patch: Patch,
-        patching: bool,
-        redirect: Vec<Step>,
-    ) -> Vec<Step> {
-        let transition = Transition {
-            patch,
-            patching,
-            started: false,
-        };
+    fn prepare(&self, world: &World, transition: Transition, redirect: Vec<Step>) -> Vec<Step> {
+        let patch = transition.patch;
         let initial = transition.target().opposite().state().raw() as i8;
         let funcs = world.patch(patch).funcs;
 
         let mut steps = self.remove_jumps(world, funcs);
-        steps.push(Step::Begin(patch, patching));
+        steps.push(Step::Begin(transition));
         if !self.is(Mutation::TargetLate) {
             steps.push(Step::Target);
         }
@@ -245,7 +235,7 @@ impl Model {
         accepted.nops = nops;
 
         let redirect = self.patch_funcs(world, patch, &Self::loaded(world, funcs));
-        let mut steps = self.prepare(world, patch, true, redirect);
+        let mut steps = self.prepare(world, Transition::new(patch, true), redirect);
         if fails {
             steps.push(Step::Complete);
         } else {
@@ -261,7 +251,7 @@ impl Model {
 
     /// `echo 0 > enabled`.
     pub fn disable(&self, world: &mut World, patch: Patch) {
-        let mut steps = self.prepare(world, patch, false, Vec::new());
+        let mut steps = self.prepare(world, Transition::new(patch, false), Vec::new());
         steps.extend(self.start());
         steps.push(Step::Enabled(patch, false));
         Self::then(world, steps);
@@ -305,20 +295,14 @@ impl Model {
         world.module = Module::Coming;
         let mut steps = Vec::new();
         let patches: Vec<_> = world.accepted().collect();
-        let mut is_hooked = false;
         for patch in patches {
             if !world.patch(patch).funcs.has(Func::G) {
                 continue;
             }
-            if !is_hooked {
-                steps.push(Step::Register(Func::G));
-                is_hooked = true;
-            }
             if self.is(Mutation::ComingIsSteady) {
                 steps.push(Step::InTransition(patch, Func::G, false));
             }
-            steps.push(Step::Push(patch, Func::G));
-            steps.extend(self.update(Func::G));
+            steps.extend(self.patch_funcs(world, patch, &[Func::G]));
             if world.transition.is_some_and(|t| t.patch == patch) {
                 // There has to be room for more, in both.
                 steps.push(Step::FreeSpare);
@@ -342,9 +326,7 @@ impl Model {
             if !world.func(Func::G).stack.has(patch) {
                 continue;
             }
-            if matches!(world.func(Func::G).entry, Entry::Jump(_)) {
-                steps.push(Step::RemoveJump(Func::G));
-            }
+            steps.extend(self.remove_jumps(world, Funcs::only(Func::G)));
             steps.extend(self.unpatch_funcs(patch, &[Func::G]));
             if world.transition.is_some_and(|t| t.patch == patch) {
                 steps.extend(self.refresh_index());
@@ -494,7 +476,7 @@ impl Model {
         match step {
             Step::RemoveJump(func) => world.func_mut(func).entry = Entry::Hook,
             Step::InstallJump(func) => self.install_jump(world, func),
-            Step::Begin(patch, patching) => self.begin_transition(world, patch, patching),
+            Step::Begin(transition) => self.begin_transition(world, transition),
             Step::Target => world.target = world.transition.map_or(IDLE, Transition::state),
             Step::States(list, state) => {
                 for task in world.tasks.iter_mut().filter(|task| list.has(task)) {
@@ -511,8 +493,11 @@ impl Model {
             }
             Step::Register(func) => {
                 let redirect = world.func_mut(func);
-                redirect.steady = Steady::To(None);
-                redirect.entry = Entry::Hook;
+                // Another patch may have done it.
+                if redirect.entry == Entry::Plain {
+                    redirect.steady = Steady::To(None);
+                    redirect.entry = Entry::Hook;
+                }
             }
             Step::Push(patch, func) => {
                 let stack = &mut world.func_mut(func).stack;
@@ -560,11 +545,7 @@ impl Model {
                 }
                 world.locked =
                     list == List::Tasks && each != Each::Ask && !self.is(Mutation::ForkWithoutLock);
-                if world.tasks.iter().any(|task| task.due) {
-                    world.steps.push(Step::Each(each, list));
-                } else {
-                    world.locked = false;
-                }
+                Self::go_on(world, each, list);
             }
             Step::Each(each, list) => return self.each(world, each, list, task),
             Step::Enabled(patch, enabled) => world.patch_mut(patch).enabled = enabled,
@@ -664,23 +645,23 @@ impl Model {
         }
     }
 
-    fn begin_transition(&self, world: &mut World, patch: Patch, patching: bool) {
-        world.transition = Some(Transition {
-            patch,
-            patching,
-            started: false,
-        });
+    fn begin_transition(&self, world: &mut World, transition: Transition) {
+        let patch = transition.patch;
+        world.transition = Some(transition);
         let idle = world.promise.idle;
-        if patching {
-            world.promise.unpatched = idle;
-            world.promise.patched = if self.is_replacing(patch) {
-                Patches::only(patch)
-            } else {
-                idle.with(patch)
-            };
-        } else {
-            world.promise.patched = idle;
-            world.promise.unpatched = idle.without(patch);
+        match transition.target() {
+            Target::Patched => {
+                world.promise.unpatched = idle;
+                world.promise.patched = if self.is_replacing(patch) {
+                    Patches::only(patch)
+                } else {
+                    idle.with(patch)
+                };
+            }
+            Target::Unpatched => {
+                world.promise.patched = idle;
+                world.promise.unpatched = idle.without(patch);
+            }
         }
     }
 
@@ -716,7 +697,7 @@ impl Model {
             .accepted()
             .filter(|&other| self.leaves(transition, other));
         let modules: Vec<_> = modules.filter(|_| !self.is(Mutation::NoModules)).collect();
-        let index = World::make_index(codes.into_iter(), hooks, modules.into_iter());
+        let index = Index::new(codes.into_iter(), hooks, modules.into_iter());
 
         let place = world.spare;
         // Written over while a task uses it.
@@ -730,7 +711,7 @@ impl Model {
     fn each(&self, world: &mut World, each: Each, list: List, task: Option<usize>) -> bool {
         let Some(index) = task else {
             // Those that were left have died.
-            world.locked = false;
+            Self::go_on(world, each, list);
             return true;
         };
         let target = world.target;
@@ -760,12 +741,17 @@ impl Model {
                 }
             }
         }
+        Self::go_on(world, each, list);
+        true
+    }
+
+    /// On to the next task of the list, or to its end.
+    fn go_on(world: &mut World, each: Each, list: List) {
         if world.tasks.iter().any(|task| task.due) {
             world.steps.push(Step::Each(each, list));
         } else {
             world.locked = false;
         }
-        true
     }
 
     /// The transition goes on: there will be another attempt.

@@ -16,6 +16,7 @@
 //! The exit status is 0 if all is as it should be, 1 if a property does not hold or a mutation was
 //! not found, and 2 if the arguments make no sense.
 
+// Of each of the core's files the model needs a part.
 #[path = "../../../../kernel/livepatch/phase.rs"]
 #[allow(dead_code)]
 mod phase;
@@ -65,7 +66,7 @@ struct Outcome {
 
 /// Something that is wrong.
 struct Found {
-    what: String,
+    what: &'static str,
     steps: Vec<String>,
 }
 
@@ -77,25 +78,33 @@ fn led_to(path: Vec<(World, Option<Action>)>) -> progress::Path {
         .collect()
 }
 
-fn search(model: Model, threads: usize) -> Outcome {
+/// Looks at all that a model can come to.
+fn search(model: &Model, threads: usize) -> Outcome {
     let start = Instant::now();
     let checker = model.clone().checker().threads(threads).spawn_bfs().join();
-    let found = checker
-        .discoveries()
-        .into_values()
-        .next()
-        .map(|path| Found {
-            what: model
-                .fault(path.last_state())
-                .unwrap_or("nothing is wrong")
-                .into(),
-            steps: story::tell(&model, &led_to(path.into_vec())),
-        });
+    let wrong = checker.discoveries().into_values().next();
+    let found = wrong.map(|path| Found {
+        what: model.fault(path.last_state()).unwrap_or("nothing is wrong"),
+        steps: story::tell(model, &led_to(path.into_vec())),
+    });
     Outcome {
         states: checker.unique_state_count(),
         seconds: start.elapsed().as_secs(),
         found,
     }
+}
+
+/// The same, and whether transitions end, if the setup is small enough for that.
+fn examine(named: &Named, mutation: Option<Mutation>, symmetric: bool, threads: usize) -> Outcome {
+    let model = named.model(mutation, symmetric);
+    let mut outcome = search(&model, threads);
+    if outcome.found.is_none() && named.ends {
+        outcome.found = progress::stuck(&model).map(|path| Found {
+            what: "a transition cannot end any more, whatever the tasks do",
+            steps: story::tell(&model, &path),
+        });
+    }
+    outcome
 }
 
 /// How many were as they should be, and how many not.
@@ -128,41 +137,27 @@ fn begin_line(text: &str) {
     let _ = io::stdout().flush();
 }
 
-/// Checks one setup, and, if it is small enough, that transitions end.
+/// Checks one setup.
 fn check(named: &Named) -> bool {
     begin_line(&format!("{:<14} {:<60}", named.name, named.text));
     let threads = thread::available_parallelism().map_or(1, usize::from);
-    let model = |symmetric| Model {
-        setup: (named.setup)(),
-        mutation: None,
-        symmetric,
+    let outcome = examine(named, None, true, threads);
+    let ends = match outcome.found {
+        None if named.ends => ", and ends",
+        _ => "",
     };
-    let mut outcome = search(model(true), threads);
-    print!("{:>10} states {:>4} s", outcome.states, outcome.seconds);
-    if outcome.found.is_none() && named.ends {
-        outcome.found = stuck(&model(true));
-        if outcome.found.is_none() {
-            print!(", and ends");
-        }
-    }
-    println!();
+    println!(
+        "{:>10} states {:>4} s{ends}",
+        outcome.states, outcome.seconds
+    );
     if outcome.found.is_none() {
         return true;
     }
     // Once more, with tasks that keep their numbers.
-    let plain = model(false);
-    let told = search(plain.clone(), 1).found.or_else(|| stuck(&plain));
-    if let Some(found) = told.or(outcome.found) {
+    if let Some(found) = examine(named, None, false, 1).found.or(outcome.found) {
         print_story(&found);
     }
     false
-}
-
-fn stuck(model: &Model) -> Option<Found> {
-    progress::stuck(model).map(|path| Found {
-        what: "a transition cannot end any more, whatever the tasks do".into(),
-        steps: story::tell(model, &path),
-    })
 }
 
 fn print_story(found: &Found) {
@@ -172,57 +167,37 @@ fn print_story(found: &Found) {
     println!("  => {}", found.what);
 }
 
-/// Looks for what is wrong with a mutation in one setup after the other.
-fn refute(mutation: Mutation) -> Option<(&'static str, Outcome)> {
+/// Looks for what is wrong with a mutation in one setup after the other. Returns in which it was
+/// found, and after how many states.
+fn refute(mutation: Mutation) -> Option<(&'static str, usize, Found)> {
     setups::SMALL.iter().find_map(|named| {
-        let model = Model {
-            setup: (named.setup)(),
-            mutation: Some(mutation),
-            symmetric: false,
-        };
         // One thread: so the story is one of the shortest.
-        let mut outcome = search(model.clone(), 1);
-        if outcome.found.is_none() && named.ends {
-            outcome.found = stuck(&model);
-        }
-        outcome.found.is_some().then_some((named.name, outcome))
+        let outcome = examine(named, Some(mutation), false, 1);
+        Some((named.name, outcome.states, outcome.found?))
     })
 }
 
 fn find(mutation: Mutation) -> bool {
     begin_line(&format!("{:<20} ", mutation.name()));
-    let Some((setup, outcome)) = refute(mutation) else {
+    let Some((setup, states, Found { what, steps })) = refute(mutation) else {
         println!("NOT FOUND: {}", mutation.text());
         return false;
     };
-    if let Some(found) = outcome.found {
-        println!(
-            "{setup:<8} {:>6} states {:>3} steps: {}",
-            outcome.states,
-            found.steps.len(),
-            found.what
-        );
-    }
+    println!(
+        "{setup:<8} {states:>6} states {:>3} steps: {what}",
+        steps.len()
+    );
     true
 }
 
 fn story(mutation: Mutation) -> bool {
     println!("What is changed: {}.\n", mutation.text());
-    match refute(mutation) {
-        Some((
-            _,
-            Outcome {
-                found: Some(found), ..
-            },
-        )) => {
-            print_story(&found);
-            true
-        }
-        _ => {
-            println!("It makes no difference.");
-            false
-        }
+    let refuted = refute(mutation);
+    match &refuted {
+        Some((_, _, found)) => print_story(found),
+        None => println!("It makes no difference."),
     }
+    refuted.is_some()
 }
 
 fn list() {
@@ -238,7 +213,7 @@ fn list() {
 
 fn run(args: &[String]) -> Result<bool, String> {
     let named = |name: &String| {
-        let setup = setups::all().find(|named| named.name == name);
+        let setup = setups::named(name);
         setup.ok_or_else(|| format!("there is no setup {name}: see klp-model list"))
     };
     let mutation = |name: &String| {
@@ -301,12 +276,7 @@ mod tests {
     use super::*;
 
     fn model(name: &str, mutation: Option<Mutation>, symmetric: bool) -> Model {
-        let named = setups::all().find(|named| named.name == name).unwrap();
-        Model {
-            setup: (named.setup)(),
-            mutation,
-            symmetric,
-        }
+        setups::named(name).unwrap().model(mutation, symmetric)
     }
 
     #[test]
@@ -318,26 +288,25 @@ mod tests {
 
     #[test]
     fn a_search_sees_the_same_with_several_threads() {
-        let states = |threads| search(model("kthread", None, false), threads).states;
+        let states = |threads| search(&model("kthread", None, false), threads).states;
         assert_eq!(states(1), states(2));
     }
 
     #[test]
     fn numbers_of_tasks_make_no_difference() {
-        let all = search(model("fork", None, false), 2);
-        let fewer = search(model("fork", None, true), 2);
+        let all = search(&model("fork", None, false), 2);
+        let fewer = search(&model("fork", None, true), 2);
         assert!(all.found.is_none() && fewer.found.is_none());
         assert!(fewer.states < all.states && all.states <= 2 * fewer.states);
         for symmetric in [false, true] {
             let mutated = model("fork", Some(Mutation::ForkCopiesEarly), symmetric);
-            assert!(search(mutated, 2).found.is_some());
+            assert!(search(&mutated, 2).found.is_some());
         }
     }
 
     #[test]
     fn what_is_found_is_told() {
-        let (setup, outcome) = refute(Mutation::NoHooks).unwrap();
-        let found = outcome.found.unwrap();
+        let (setup, _, found) = refute(Mutation::NoHooks).unwrap();
         assert_eq!(setup, "user");
         assert!(found
             .what

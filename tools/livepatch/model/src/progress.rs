@@ -10,16 +10,15 @@ use crate::{
     model::{Action, Model},
     world::World,
 };
+use indexmap::IndexSet;
 use stateright::Model as _;
-use std::collections::HashMap;
 
 /// States and what has led to each, the first first, and to the first nothing.
 pub type Path = Vec<(World, Option<Action>)>;
 
 /// The states that can be reached from one.
 struct Graph {
-    worlds: Vec<World>,
-    numbers: HashMap<World, u32>,
+    worlds: IndexSet<World>,
     /// How each was reached first.
     from: Vec<Option<(u32, Action)>>,
     /// Which lead to it without a decision.
@@ -29,8 +28,7 @@ struct Graph {
 impl Graph {
     fn new(world: World) -> Self {
         let mut graph = Self {
-            worlds: Vec::new(),
-            numbers: HashMap::new(),
+            worlds: IndexSet::new(),
             from: Vec::new(),
             before: Vec::new(),
         };
@@ -40,15 +38,12 @@ impl Graph {
 
     /// The number of a state, which becomes known by this if it was not.
     fn number(&mut self, world: World, from: Option<(u32, Action)>) -> u32 {
-        if let Some(&number) = self.numbers.get(&world) {
-            return number;
+        let (number, is_new) = self.worlds.insert_full(world);
+        if is_new {
+            self.from.push(from);
+            self.before.push(Vec::new());
         }
-        let number = self.worlds.len() as u32;
-        self.worlds.push(world.clone());
-        self.numbers.insert(world, number);
-        self.from.push(from);
-        self.before.push(Vec::new());
-        number
+        number as u32
     }
 
     /// Goes on from the states that are known, those that were reached first first, by the actions
@@ -61,7 +56,7 @@ impl Graph {
     ) -> Option<usize> {
         let mut next = 0;
         let mut actions = Vec::new();
-        while let Some(world) = self.worlds.get(next).cloned() {
+        while let Some(world) = self.worlds.get_index(next).cloned() {
             if wanted(&world) {
                 return Some(next);
             }

@@ -3,7 +3,8 @@
 //! What is checked: worlds that differ in what they have in them.
 
 use crate::{
-    model::Setup,
+    model::{Model, Setup},
+    mutation::Mutation,
     world::{Budget, Func, Funcs, Kind},
 };
 
@@ -11,10 +12,43 @@ use crate::{
 pub struct Named {
     pub name: &'static str,
     pub text: &'static str,
-    pub setup: fn() -> Setup,
+    setup: fn() -> Setup,
     /// Whether it is small enough to see that each transition can end.
     pub ends: bool,
 }
+
+impl Named {
+    const fn small(name: &'static str, text: &'static str, setup: fn() -> Setup) -> Self {
+        Self {
+            name,
+            text,
+            setup,
+            ends: true,
+        }
+    }
+
+    const fn large(name: &'static str, text: &'static str, setup: fn() -> Setup) -> Self {
+        Self {
+            ends: false,
+            ..Self::small(name, text, setup)
+        }
+    }
+
+    pub fn model(&self, mutation: Option<Mutation>, symmetric: bool) -> Model {
+        Model {
+            setup: (self.setup)(),
+            mutation,
+            symmetric,
+        }
+    }
+}
+
+const BUDGET: Budget = Budget {
+    disables: 1,
+    reversals: 1,
+    forces: 0,
+    exits: 0,
+};
 
 /// One task, and two patches, of which the older has both functions, and the newer replaces it.
 fn base(kind: Kind) -> Setup {
@@ -29,172 +63,116 @@ fn base(kind: Kind) -> Setup {
         users_look: true,
         module_comes: true,
         fails: false,
-        budget: Budget {
-            disables: 1,
-            reversals: 1,
-            forces: 0,
-            exits: 0,
-        },
+        budget: BUDGET,
+    }
+}
+
+/// The same, in which functions have nothing but their bodies, and one more task is forked.
+fn forking(tasks: Vec<Kind>) -> Setup {
+    Setup {
+        tasks,
+        unborn: 1,
+        helpers: false,
+        parts: false,
+        nested: false,
+        ..base(Kind::User)
+    }
+}
+
+/// Three tasks, of which one exits.
+fn three() -> Setup {
+    Setup {
+        budget: Budget { exits: 1, ..BUDGET },
+        ..forking(vec![Kind::User, Kind::Kthread])
     }
 }
 
 /// Those that mutations are looked for in, too, the smallest first.
 pub const SMALL: &[Named] = &[
-    Named {
-        name: "user",
-        text: "a user task",
-        setup: || base(Kind::User),
-        ends: true,
-    },
-    Named {
-        name: "kthread",
-        text: "a kernel thread",
-        setup: || base(Kind::Kthread),
-        ends: true,
-    },
-    Named {
-        name: "idle",
-        text: "an idle task",
-        setup: || base(Kind::Idle),
-        ends: true,
-    },
-    Named {
-        name: "fail",
-        text: "a user task; patches that cannot be enabled",
-        setup: || Setup {
+    Named::small("user", "a user task", || base(Kind::User)),
+    Named::small("kthread", "a kernel thread", || base(Kind::Kthread)),
+    Named::small("idle", "an idle task", || base(Kind::Idle)),
+    Named::small(
+        "fail",
+        "a user task; patches that cannot be enabled",
+        || Setup {
             fails: true,
             ..base(Kind::User)
         },
-        ends: true,
-    },
-    Named {
-        name: "exit",
-        text: "a user task that exits",
-        setup: || {
-            let mut setup = base(Kind::User);
-            setup.budget.exits = 1;
-            setup
-        },
-        ends: true,
-    },
-    Named {
-        name: "stack",
-        text: "a kernel thread; both patches stay",
-        setup: || Setup {
-            funcs: [Funcs::BOTH; 2],
-            replaces: false,
-            ..base(Kind::Kthread)
-        },
-        ends: true,
-    },
-    Named {
-        name: "nop",
-        text: "a kernel thread; the newer patch has not what the older has",
-        setup: || Setup {
+    ),
+    Named::small("exit", "a user task that exits", || Setup {
+        budget: Budget { exits: 1, ..BUDGET },
+        ..base(Kind::User)
+    }),
+    Named::small("stack", "a kernel thread; both patches stay", || Setup {
+        funcs: [Funcs::BOTH; 2],
+        replaces: false,
+        ..base(Kind::Kthread)
+    }),
+    Named::small(
+        "nop",
+        "a kernel thread; the newer patch has not what the older has",
+        || Setup {
             funcs: [Funcs::only(Func::F), Funcs::only(Func::G)],
             ..base(Kind::Kthread)
         },
-        ends: true,
-    },
-    Named {
-        name: "force",
-        text: "a user task; a transition is forced to end",
-        setup: || {
-            let mut setup = base(Kind::User);
-            setup.budget.forces = 1;
-            setup
-        },
-        ends: true,
-    },
-    Named {
-        name: "fork",
-        text: "a user task that forks",
-        setup: || Setup {
-            unborn: 1,
-            nested: false,
-            helpers: false,
-            parts: false,
+    ),
+    Named::small(
+        "force",
+        "a user task; a transition is forced to end",
+        || Setup {
+            budget: Budget {
+                forces: 1,
+                ..BUDGET
+            },
             ..base(Kind::User)
         },
-        ends: true,
-    },
-    Named {
-        name: "pair",
-        text: "a user task that forks, and one of the two exits",
-        setup: || {
-            let mut setup = Setup {
-                unborn: 1,
-                ..base(Kind::User)
-            };
-            setup.budget.exits = 1;
-            setup
+    ),
+    Named::small("fork", "a user task that forks", || {
+        forking(vec![Kind::User])
+    }),
+    Named::large(
+        "pair",
+        "a user task that forks, and one of the two exits",
+        || Setup {
+            unborn: 1,
+            budget: Budget { exits: 1, ..BUDGET },
+            ..base(Kind::User)
         },
-        ends: false,
-    },
+    ),
 ];
 
 /// The largest that takes less than a minute.
-pub const WHOLE: &[Named] = &[Named {
-    name: "three",
-    text: "a user task, one that it forks, and a kernel thread; an exit",
-    setup: || {
-        let mut setup = Setup {
-            tasks: vec![Kind::User, Kind::Kthread],
-            unborn: 1,
-            users_look: false,
-            nested: false,
-            helpers: false,
-            parts: false,
-            ..base(Kind::User)
-        };
-        setup.budget.disables = 0;
-        setup.budget.exits = 1;
-        setup
+pub const WHOLE: &[Named] = &[Named::large(
+    "three",
+    "a user task, one that it forks, and a kernel thread; an exit",
+    || Setup {
+        users_look: false,
+        budget: Budget {
+            disables: 0,
+            exits: 1,
+            ..BUDGET
+        },
+        ..three()
     },
-    ends: false,
-}];
+)];
 
 /// Those that take long, and much memory.
 pub const LARGE: &[Named] = &[
-    Named {
-        name: "three-disable",
-        text: "the same, and a patch is disabled",
-        setup: || {
-            let mut setup = Setup {
-                tasks: vec![Kind::User, Kind::Kthread],
-                unborn: 1,
-                nested: false,
-                helpers: false,
-                parts: false,
-                ..base(Kind::User)
-            };
-            setup.budget.exits = 1;
-            setup
-        },
-        ends: false,
-    },
-    Named {
-        name: "three-stack",
-        text: "the same, and both patches stay",
-        setup: || {
-            let mut setup = Setup {
-                tasks: vec![Kind::User, Kind::Kthread],
-                unborn: 1,
-                funcs: [Funcs::BOTH; 2],
-                replaces: false,
-                nested: false,
-                helpers: false,
-                parts: false,
-                ..base(Kind::User)
-            };
-            setup.budget.exits = 1;
-            setup
-        },
-        ends: false,
-    },
+    Named::large("three-disable", "the same, and a patch is disabled", three),
+    Named::large("three-stack", "the same, and both patches stay", || Setup {
+        funcs: [Funcs::BOTH; 2],
+        replaces: false,
+        ..three()
+    }),
 ];
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Named> {
     SMALL.iter().chain(WHOLE).chain(LARGE)
+}
+
+/// The one of this name.
+pub fn named(name: &str) -> Option<&'static Named> {
+    all().find(|named| named.name == name)
 }

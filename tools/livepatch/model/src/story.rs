@@ -5,6 +5,7 @@
 use crate::{
     core::{Each, List, Step},
     model::{Action, Model},
+    phase::Target,
     task::Move,
     world::{Code, Module, Patch, Version, World},
 };
@@ -54,8 +55,10 @@ fn core_line(before: &World, task: Option<usize>) -> String {
     let what = match *step {
         Step::RemoveJump(func) => format!("{func:?} calls ftrace again, and is no jump"),
         Step::InstallJump(func) => format!("{func:?} becomes a jump, if it can"),
-        Step::Begin(patch, true) => format!("a transition to {patch:?} begins"),
-        Step::Begin(patch, false) => format!("a transition from {patch:?} begins"),
+        Step::Begin(transition) => match transition.target() {
+            Target::Patched => format!("a transition to {:?} begins", transition.patch),
+            Target::Unpatched => format!("a transition from {:?} begins", transition.patch),
+        },
         Step::Target => "TARGET is written".into(),
         Step::States(list, -1) => format!("{} have no state any more", all(list)),
         Step::States(list, state) => format!("{} get the state {state}", all(list)),

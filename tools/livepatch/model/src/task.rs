@@ -130,8 +130,14 @@ impl Model {
     /// Does a step of a task.
     pub fn do_move(&self, world: &mut World, index: usize, step: Move) -> bool {
         match step {
-            Move::BeginFork => return self.begin_fork(world, index),
-            Move::EndFork => return self.end_fork(world, index),
+            Move::BeginFork => {
+                return Self::move_child(world, index, Life::Unborn, Life::Embryo, true);
+            }
+            // `klp_copy_process()`, and the child is put on the list.
+            Move::EndFork => {
+                let copies = !self.is(Mutation::ForkCopiesEarly);
+                return Self::move_child(world, index, Life::Embryo, Life::Alive, copies);
+            }
             Move::BeginExit => world.budget.exits -= 1,
             _ => {}
         }
@@ -243,33 +249,17 @@ impl Model {
         true
     }
 
-    /// The child becomes a copy of its parent.
-    fn begin_fork(&self, world: &mut World, index: usize) -> bool {
-        let parent = world.tasks[index];
-        let unborn = |task: &&mut Task| task.life == Life::Unborn;
-        let Some(child) = world.tasks.iter_mut().find(unborn) else {
+    /// The child that is the one becomes the other, and, if `copies`, a copy of its parent.
+    fn move_child(world: &mut World, parent: usize, from: Life, to: Life, copies: bool) -> bool {
+        let Task { pending, state, .. } = world.tasks[parent];
+        let Some(child) = world.task_mut(from) else {
             return false;
         };
-        child.life = Life::Embryo;
-        child.pending = parent.pending;
-        child.state = parent.state;
-        world.tasks[index].forks = true;
-        true
-    }
-
-    /// `klp_copy_process()`, and the child is put on the list.
-    fn end_fork(&self, world: &mut World, index: usize) -> bool {
-        let parent = world.tasks[index];
-        let embryo = |task: &&mut Task| task.life == Life::Embryo;
-        let Some(child) = world.tasks.iter_mut().find(embryo) else {
-            return false;
-        };
-        child.life = Life::Alive;
-        if !self.is(Mutation::ForkCopiesEarly) {
-            child.pending = parent.pending;
-            child.state = parent.state;
+        child.life = to;
+        if copies {
+            (child.pending, child.state) = (pending, state);
         }
-        world.tasks[index].forks = false;
+        world.tasks[parent].forks = to == Life::Embryo;
         true
     }
 }

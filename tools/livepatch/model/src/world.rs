@@ -204,13 +204,36 @@ impl Word {
 pub struct Index(u16);
 
 impl Index {
-    fn new(mut list: Vec<Range<()>>) -> Self {
-        let len = ranges::prepare(&mut list);
-        let sorted = &list[..len];
-        let within = ranges::within(sorted);
+    /// One of pieces of code, calls of ftrace, and modules.
+    pub fn new(
+        codes: impl Iterator<Item = Code>,
+        hooks: impl Iterator<Item = Func>,
+        modules: impl Iterator<Item = Patch>,
+    ) -> Self {
+        let hook = |func| Range {
+            start: Word::Hook(func).address(),
+            len: 1,
+            tag: (),
+        };
+        let module = |patch| Range {
+            start: Patch::module_address(patch),
+            len: 0x1000,
+            tag: (),
+        };
+        let sorted = |mut list: Vec<_>| {
+            let len = ranges::prepare(&mut list);
+            list.truncate(len);
+            list
+        };
+        let funcs = sorted(codes.map(Code::range).chain(hooks.map(hook)).collect());
+        let modules = sorted(modules.map(module).collect());
+        let within = ranges::hull(ranges::within(&funcs), ranges::within(&modules));
         let found = |word: &Word| {
             let address = word.address();
-            within.contains(&address) && ranges::find(sorted, address).is_some()
+            within.contains(&address)
+                && [&funcs, &modules]
+                    .iter()
+                    .any(|list| ranges::find(list, address).is_some())
         };
         let bits = Word::ALL.iter().filter(|word| found(word));
         Self(bits.fold(0, |bits, word| bits | word.bit()))
@@ -448,6 +471,14 @@ pub struct Transition {
 }
 
 impl Transition {
+    pub fn new(patch: Patch, patching: bool) -> Self {
+        Self {
+            patch,
+            patching,
+            started: false,
+        }
+    }
+
     pub fn target(self) -> Target {
         if self.patching {
             Target::Patched
@@ -513,6 +544,11 @@ pub struct World {
 }
 
 impl World {
+    /// The first task that has come so far.
+    pub fn task_mut(&mut self, life: Life) -> Option<&mut Task> {
+        self.tasks.iter_mut().find(|task| task.life == life)
+    }
+
     pub fn func(&self, func: Func) -> &Redirect {
         &self.funcs[func as usize]
     }
@@ -580,30 +616,5 @@ impl World {
         Patch::ALL
             .into_iter()
             .find(|&patch| Code::Body(func, Some(patch)).address() == destination)
-    }
-
-    /// Makes an index of the code that has these ranges, and of modules.
-    pub fn make_index(
-        codes: impl Iterator<Item = Code>,
-        hooks: impl Iterator<Item = Func>,
-        modules: impl Iterator<Item = Patch>,
-    ) -> Index {
-        let hook = |func| Range {
-            start: Word::Hook(func).address(),
-            len: 1,
-            tag: (),
-        };
-        let module = |patch| Range {
-            start: Patch::module_address(patch),
-            len: 0x1000,
-            tag: (),
-        };
-        let codes = codes.map(Code::range);
-        Index::new(
-            codes
-                .chain(hooks.map(hook))
-                .chain(modules.map(module))
-                .collect(),
-        )
     }
 }
