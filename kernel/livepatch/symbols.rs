@@ -234,9 +234,6 @@ pub(crate) fn find_parts(
             find_part_in_vmlinux(func, &mut name, &mut parts)?;
         }
     }
-    if funcs.is_empty() {
-        return Ok(parts);
-    }
     sort_by_key(&mut funcs, |(addr, _)| *addr);
     if let Some(module) = object.module_name() {
         find_parts_in_module(object.module(), module, &funcs, &mut parts)?;

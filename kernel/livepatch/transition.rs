@@ -826,19 +826,7 @@ impl Registry {
         let others = self
             .patches()
             .filter(|other| *other != patch && !leaves(patch, Target::Patched, *other));
-        let replaced = |func: &Func| Some(self.redirects.below(func).0);
-        let nops = |func: &Func| func.is_nop().then(|| func.old_func());
-        let both = [
-            (
-                Target::Patched,
-                symbols::find_parts(object, replaced, others),
-            ),
-            (
-                Target::Unpatched,
-                symbols::find_parts(object, nops, core::iter::empty()),
-            ),
-        ];
-        for (target, found) in both {
+        let mut add = |target, found: Result<KVVec<Part>>| {
             let found = found.inspect_err(|error| {
                 pr_err!(
                     "parts of functions of '{}' cannot be found ({})\n",
@@ -854,6 +842,20 @@ impl Registry {
                 };
                 parts.push(left, GFP_KERNEL)?;
             }
+            Ok::<_, Error>(())
+        };
+
+        let replaced = |func: &Func| Some(self.redirects.below(func).0);
+        add(
+            Target::Patched,
+            symbols::find_parts(object, replaced, others),
+        )?;
+        if object.funcs().any(Func::is_nop) {
+            let original = |func: &Func| func.is_nop().then(|| func.old_func());
+            add(
+                Target::Unpatched,
+                symbols::find_parts(object, original, core::iter::empty()),
+            )?;
         }
         Ok(())
     }
