@@ -61,20 +61,10 @@ build_out_of_tree() { # FOLDER OBJECT...
 	kmake "$debug" M="/obj/$folder" "$@"
 }
 
-# A patch of the user's own, of which the sources are copied. It is built anew each time:
-# another one of the name may have been here before.
-build_own() { # FOLDER OBJECT
-	local to=$out/own/${2%.o}
-	rm -rf --one-file-system "$to"
-	mkdir -p "$to"
-	(cd "$1" && tar --exclude='*.o' --exclude='*.ko' --exclude='*.mod*' -cf - -- *) | tar -C "$to" -xf -
-	kmake "$debug" M="/obj/own/${2%.o}" "$2"
-}
-
 build_object() { # FOLDER NAME
 	case $1 in
 	/*) step "Building $2.o of $1 with debug information" "look at the lines above" \
-		with_lock "build-$debug" build_own "$1" "$2.o";;
+		with_lock "build-$debug" build_own "$debug" "$1" "$2.o";;
 	samples/*) script build.sh "$ARCH" "$CORE" debuginfo "$1/$2.o";;
 	*) step "Building $2.o of $debug" "look at the lines above" with_lock "build-$debug" build_out_of_tree "$1" "$2.o";;
 	esac
@@ -100,7 +90,7 @@ script build.sh "$ARCH" "$CORE" debuginfo prepare
 # shellcheck disable=SC2086
 build_object $place
 case $place in
-/*) mod=$out/own/$name/$name.o;;
+/*) mod=$(own_build "$debug" "${place% *}")/$name.o;;
 *) mod=$out/${place% *}/${place#* }.o;;
 esac
 # Symbols that the patch calls are in the same files as what it replaces.

@@ -413,6 +413,20 @@ our_warnings() {
 	' - "$1"
 }
 
+# own_build NAME FOLDER: where modules of a folder of the user's own are built in a build.
+own_build() { printf '%s' "$KLP_CACHE/build/$1/own/$(basename "$2")"; }
+
+# build_own NAME FOLDER TARGET...: build them there, of copies of the sources. It is done
+# anew each time: another folder of the name may have been there before.
+build_own() {
+	local name=$1 folder=$2 to; shift 2
+	to=$(own_build "$name" "$folder")
+	rm -rf --one-file-system "$to"
+	mkdir -p "$to"
+	(cd "$folder" && tar --exclude='*.o' --exclude='*.ko' --exclude='*.mod*' -cf - -- *) | tar -C "$to" -xf -
+	kmake "$name" M="/obj/own/${to##*/}" "$@"
+}
+
 # Tools in Rust, each a crate of its own that is no part of a kernel tree: that of
 # `make check-patch` and `make sympos`, and that of `make model`. What cargo fetches and
 # builds is kept in the cache, so that the network is needed once.

@@ -40,15 +40,6 @@ expect() {
 export ARCH CORE CONFIG
 check_patch() { env -u VMLINUX -u TARGETS MOD="$1" ${2:+VMLINUX="$2"} "$KLP_TOOLS/check-patch.sh"; }
 
-# build_for_btf FOLDER: the module of a folder, for the kernel that has BTF.
-build_for_btf() {
-	local to
-	to=$KLP_CACHE/build/$btf/newcomer/$(basename "$1")
-	mkdir -p "$to"
-	cp "$1"/Kbuild "$1"/my_patch.rs "$to"
-	kmake "$btf" M="/obj/newcomer/$(basename "$1")" modules
-}
-
 main() {
 	local good bad kind
 	need_root
@@ -74,12 +65,12 @@ main() {
 		"/klp/build/$btf/vmlinux" "/klp/build/$btf/vmlinux.btf"
 	for kind in good bad; do
 		step "Building the first patch, $kind" "look at the lines above" \
-			with_lock "build-$btf" build_for_btf "$work/$kind"
+			with_lock "build-$btf" build_own "$btf" "$work/$kind" modules
 	done
 	expect "the first patch fits by BTF alone" 0 "$ok" \
-		check_patch "$KLP_CACHE/build/$btf/newcomer/good/my_patch.ko" "$KLP_CACHE/build/$btf/vmlinux.btf"
+		check_patch "$(own_build "$btf" "$good")/my_patch.ko" "$KLP_CACHE/build/$btf/vmlinux.btf"
 	expect "a wrong type does not fit by BTF alone" 1 "$differs" \
-		check_patch "$KLP_CACHE/build/$btf/newcomer/bad/my_patch.ko" "$KLP_CACHE/build/$btf/vmlinux.btf"
+		check_patch "$(own_build "$btf" "$bad")/my_patch.ko" "$KLP_CACHE/build/$btf/vmlinux.btf"
 
 	say "$passed passed, $failed failed, 0 skipped"
 	[ "$failed" = 0 ]

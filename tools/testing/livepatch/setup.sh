@@ -319,16 +319,22 @@ make_oldest() {
 	finish "$RUST_OLDEST_ROOT.part" "$RUST_OLDEST_ROOT"
 }
 
+# unpack_debs PART: the packages that were fetched for it.
+unpack_debs() {
+	local deb
+	for deb in "$1"/deb/*.deb; do dpkg-deb -x "$deb" "$1"; done
+	rm -rf "$1/deb"
+}
+
 unpack_oldest() { # PART
-	local part=$1 said deb llvm series=${RUST_OLDEST%.*}
+	local part=$1 said llvm series=${RUST_OLDEST%.*}
 	rm -rf "$part"
 	mkdir -p "$part/deb"
 	fetch_debs "$part/deb" "$DEBIAN_SUITE" "rustc=$RUST_OLDEST*" "libstd-rust-dev=$RUST_OLDEST*" \
 		"rust-src=$RUST_OLDEST*" "libstd-rust-$series=$RUST_OLDEST*"
 	llvm=$(dpkg-deb -f "$part"/deb/libstd-rust-"$series"_*.deb Depends | grep -o 'libllvm[0-9]*' | head -n 1)
 	fetch_debs "$part/deb" "$DEBIAN_SUITE" "$llvm"
-	for deb in "$part"/deb/*.deb; do dpkg-deb -x "$deb" "$part"; done
-	rm -rf "$part/deb"
+	unpack_debs "$part"
 	# Where it will be, and where it is while it is made.
 	cat >"$part/rustc" <<-EOF
 		#!/bin/sh
@@ -351,12 +357,11 @@ make_herd() {
 }
 
 unpack_herd() { # PART
-	local part=$1 said deb
+	local part=$1 said
 	rm -rf "$part"
 	mkdir -p "$part/deb"
 	fetch_debs "$part/deb" "$HERD_SUITE" "herdtools7=$HERD_VERSION*" libc6 libgmp10
-	for deb in "$part"/deb/*.deb; do dpkg-deb -x "$deb" "$part"; done
-	rm -rf "$part/deb"
+	unpack_debs "$part"
 	cat >"$part/herd7" <<-EOF
 		#!/bin/sh
 		here=\$(dirname "\$0")
