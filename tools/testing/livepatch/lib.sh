@@ -457,7 +457,7 @@ tool_cargo() {
 				[ ! -f "$HOME/.cargo/$f" ] || cp "$HOME/.cargo/$f" "$CARGO_HOME/"
 			done
 			cd "/clone/$1"; shift
-			cargo fetch --quiet --locked --offline 2>/dev/null || cargo fetch --locked
+			cargo fetch --quiet --locked --offline 2>/dev/null || cargo fetch --quiet --locked
 			# Said explicitly, so that macros, which rustc loads, are not linked statically.
 			CARGO_BUILD_TARGET=$(rustc -vV | sed -n "s/^host: //p"); export CARGO_BUILD_TARGET
 			sub=$1; shift
