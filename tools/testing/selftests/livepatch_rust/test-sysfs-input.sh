@@ -5,7 +5,8 @@
 plan 5
 
 big=/tmp/klpr-big
-head -c 1048576 /dev/urandom >"$big"
+# The kernel takes a word that begins as "no", "false" or 0 do for one of these.
+{ printf '\377'; head -c 1048575 /dev/urandom; } >"$big"
 P=$LP/klpr_patch_a
 
 # writing FILE VALUE ERROR
