@@ -1,374 +1,356 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The structures that livepatch modules fill in, fenced.
+//! The structures that livepatch modules fill in.
 //!
 //! `struct klp_patch`, `klp_object` and `klp_func` belong to the module that defines them; the core
-//! links them and keeps its notes in their internal fields. Here is all code that looks into them.
+//! links them and keeps its own data in their internal fields. Here they are as Rust sees them: the
+//! same layouts, with types that say who may use a field.
 //!
-//! The methods, unless they say otherwise, are for callers that hold `klp_mutex`: a patch that was
-//! accepted is reached through the [`Registry`](crate::klp::Registry), which the mutex owns, and
-//! one that was not yet is its caller's own.
+//! - What the author has filled in does not change.
+//! - What `klp_mutex` protects is [`Protected`], or a [`List`].
+//! - What sysfs shows without a lock is [`Atomic`]. It is written with `klp_mutex` held.
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 
+use crate::{
+    list::{Link, List},
+    lock::{Locked, Protected},
+    module::Module, //
+};
 use kernel::{
     bindings,
-    container_of,
-    ffi::{c_int, c_void},
+    ffi::{c_char, c_int, c_uint, c_ulong, c_void},
+    kobject::{HasKobject, KobjType, Kobject},
     prelude::*,
-    types::Opaque, //
+    sync::{
+        atomic::{Atomic, Relaxed},
+        rcu,
+        Arc,
+        Completion,
+        UniqueArc, //
+    },
+    types::Opaque,
+    workqueue::{impl_has_work, new_work, system_unbound, Work, WorkItem},
 };
+use pin_init::Zeroable;
 
 use core::{
-    marker::PhantomData,
+    cell::UnsafeCell,
+    mem::offset_of,
     ops::Deref,
     ptr::{self, NonNull},
 };
 
-// The layouts are those that the C compiler sees.
-const _: () = {
-    use core::mem::offset_of;
-    assert!(size_of::<bindings::klp_func>() == bindings::KLP_FUNC_SIZE);
-    assert!(size_of::<bindings::klp_object>() == bindings::KLP_OBJECT_SIZE);
-    assert!(size_of::<bindings::klp_patch>() == bindings::KLP_PATCH_SIZE);
-    assert!(offset_of!(bindings::klp_patch, finish) == bindings::KLP_PATCH_FINISH);
-    assert!(offset_of!(bindings::module, core_kallsyms) == bindings::MODULE_CORE_KALLSYMS);
-    assert!(offset_of!(bindings::module, klp_info) == bindings::MODULE_KLP_INFO);
-};
+/// Where a [`Func`] is linked into the list of its object.
+const FUNC_NODE: usize = offset_of!(Func, node);
+/// Where a [`Func`] is linked into the function stack.
+const FUNC_STACK_NODE: usize = offset_of!(Func, stack_node);
+/// Where an [`Object`] is linked into the list of its patch.
+const OBJECT_NODE: usize = offset_of!(Object, node);
+/// Where a [`Patch`] is linked into the list of patches.
+pub(crate) const PATCH_LIST: usize = offset_of!(Patch, list);
+
+/// A function stack: the replacements of one function, the newest first.
+pub(crate) type FuncStack = List<Func, FUNC_STACK_NODE>;
 
 /// A replacement of one function: `struct klp_func`.
-#[repr(transparent)]
-pub(crate) struct Func(Opaque<bindings::klp_func>);
+#[repr(C)]
+pub(crate) struct Func {
+    old_name: *const c_char,
+    new_func: Atomic<usize>,
+    old_sympos: usize,
+    old_func: Protected<usize>,
+    kobj: Kobject,
+    node: Link,
+    stack_node: Link,
+    old_size: Protected<usize>,
+    new_size: Protected<usize>,
+    nop: bool,
+    patched: Protected<bool>,
+    transition: Protected<bool>,
+}
 
 /// The replacements in one object, which is vmlinux or a module: `struct klp_object`.
-#[repr(transparent)]
-pub(crate) struct Object(Opaque<bindings::klp_object>);
+#[repr(C)]
+pub(crate) struct Object {
+    name: *const c_char,
+    static_funcs: *const Func,
+    callbacks: Callbacks,
+    kobj: Kobject,
+    funcs: List<Func, FUNC_NODE>,
+    node: Link,
+    module: Protected<*const Module>,
+    dynamic: bool,
+    patched: Atomic<bool>,
+}
+
+type Callback = Option<unsafe extern "C" fn(*const Object)>;
+
+/// The author's callbacks: `struct klp_callbacks`.
+#[repr(C)]
+struct Callbacks {
+    pre_patch: Option<unsafe extern "C" fn(*const Object) -> c_int>,
+    post_patch: Callback,
+    pre_unpatch: Callback,
+    post_unpatch: Callback,
+    post_unpatch_enabled: Protected<bool>,
+}
+
+/// What a patch does to the system besides replacing functions: `struct klp_state`.
+#[repr(C)]
+pub(crate) struct State {
+    id: c_ulong,
+    version: c_uint,
+    data: UnsafeCell<*mut c_void>,
+}
 
 /// A livepatch: `struct klp_patch`.
-#[repr(transparent)]
-pub(crate) struct Patch(Opaque<bindings::klp_patch>);
-
-/// A pointer to a patch that the core has accepted.
-///
-/// # Invariants
-///
-/// The patch is valid: its module has been referenced, and stays so until the last step of freeing
-/// the patch, after which nobody uses the pointer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PatchRef(NonNull<Patch>);
-
-// SAFETY: A pointer to data that `klp_mutex` protects, whoever holds it.
-unsafe impl Send for PatchRef {}
-
-impl PatchRef {
-    /// Makes a pointer to `patch`.
-    ///
-    /// # Safety
-    ///
-    /// The module of `patch` must be referenced for as long as the type's invariants say.
-    pub(crate) unsafe fn new(patch: &Patch) -> Self {
-        // INVARIANT: By the requirement of this function.
-        Self(NonNull::from(patch))
-    }
+#[repr(C)]
+pub(crate) struct Patch {
+    module: *const Module,
+    static_objects: *const Object,
+    states: *const State,
+    replace: bool,
+    list: Link,
+    kobj: Kobject,
+    objects: List<Object, OBJECT_NODE>,
+    enabled: Atomic<bool>,
+    forced: Atomic<bool>,
+    free_work: Opaque<bindings::work_struct>,
+    finish: Completion,
 }
 
-impl Deref for PatchRef {
-    type Target = Patch;
-
-    fn deref(&self) -> &Patch {
-        // SAFETY: By the type's invariants the patch is valid. `Patch` is an `Opaque`, so that
-        // others may write to it.
-        unsafe { self.0.as_ref() }
-    }
+/// Fails to compile if a structure is not laid out as the one of C. So that the latter is laid out
+/// as the C compiler does it, sizes are compared with what that says.
+macro_rules! same_layout {
+    ($ours:ty, $theirs:ty, $size:expr, { $($field:ident: $c:ident),* $(,)? }) => {
+        const _: () = {
+            assert!(size_of::<$ours>() == $size && size_of::<$theirs>() == $size);
+            $(assert!(offset_of!($ours, $field) == offset_of!($theirs, $c));)*
+        };
+    };
 }
 
-/// A structure that is linked into a list of C's.
-///
-/// # Safety
-///
-/// `OFFSET` must be that of a `list_head` in `Self`.
-unsafe trait Linked {
-    /// Where in the structure the `list_head` is.
-    const OFFSET: usize;
+same_layout!(Func, bindings::klp_func, bindings::KLP_FUNC_SIZE, {
+    old_name: old_name, new_func: new_func, old_sympos: old_sympos, old_func: old_func, kobj: kobj,
+    node: node, stack_node: stack_node, old_size: old_size, new_size: new_size, nop: nop,
+    patched: patched, transition: transition,
+});
+same_layout!(Object, bindings::klp_object, bindings::KLP_OBJECT_SIZE, {
+    name: name, static_funcs: funcs, callbacks: callbacks, kobj: kobj, funcs: func_list,
+    node: node, module: mod_, dynamic: dynamic, patched: patched,
+});
+same_layout!(Callbacks, bindings::klp_callbacks, size_of::<bindings::klp_callbacks>(), {
+    pre_patch: pre_patch, post_patch: post_patch, pre_unpatch: pre_unpatch,
+    post_unpatch: post_unpatch, post_unpatch_enabled: post_unpatch_enabled,
+});
+same_layout!(State, bindings::klp_state, size_of::<bindings::klp_state>(), {
+    id: id, version: version, data: data,
+});
+same_layout!(Patch, bindings::klp_patch, bindings::KLP_PATCH_SIZE, {
+    module: mod_, static_objects: objs, states: states, replace: replace, list: list, kobj: kobj,
+    objects: obj_list, enabled: enabled, forced: forced, free_work: free_work, finish: finish,
+});
+const _: () = assert!(offset_of!(bindings::klp_patch, finish) == bindings::KLP_PATCH_FINISH);
+
+// SAFETY: What can change is protected as the fields' types say; the rest is only read.
+unsafe impl Sync for Func {}
+// SAFETY: As above.
+unsafe impl Sync for Object {}
+// SAFETY: As above.
+unsafe impl Sync for Patch {}
+
+// SAFETY: Zeroed, it is what a module has before its author fills it in.
+unsafe impl Zeroable for Func {}
+// SAFETY: As above.
+unsafe impl Zeroable for Object {}
+
+/// The types of the kobjects, which say what files there are.
+pub(crate) struct KobjTypes {
+    pub(crate) patch: &'static KobjType<Patch>,
+    pub(crate) object: &'static KobjType<Object>,
+    pub(crate) func: &'static KobjType<Func>,
 }
 
-// SAFETY: `node` is a `list_head`.
-unsafe impl Linked for Func {
-    const OFFSET: usize = core::mem::offset_of!(bindings::klp_func, node);
-}
+// SAFETY: `OFFSET` is that of `kobj`.
+unsafe impl HasKobject for Func {
+    const OFFSET: usize = offset_of!(Func, kobj);
 
-// SAFETY: `node` is a `list_head`.
-unsafe impl Linked for Object {
-    const OFFSET: usize = core::mem::offset_of!(bindings::klp_object, node);
-}
-
-/// The elements of a list. The element that was returned last may be taken off and freed.
-struct Elements<'a, T> {
-    head: *mut bindings::list_head,
-    next: *mut bindings::list_head,
-    _list: PhantomData<&'a T>,
-}
-
-impl<'a, T: Linked> Elements<'a, T> {
-    /// # Safety
-    ///
-    /// `head` must be the head of an initialised list of `T` that stays valid for `'a`, and that
-    /// loses no element in that time but the one that was returned last.
-    unsafe fn new(head: *mut bindings::list_head) -> Self {
-        Self {
-            head,
-            // SAFETY: By the requirement of this function.
-            next: unsafe { (*head).next },
-            _list: PhantomData,
+    unsafe fn release(this: &Self) {
+        if this.nop {
+            // SAFETY: `Object::add_nop` has made both; nobody else uses them.
+            unsafe { free_named(this, this.old_name) };
         }
     }
 }
 
-impl<'a, T: Linked> Iterator for Elements<'a, T> {
-    type Item = &'a T;
+// SAFETY: `OFFSET` is that of `kobj`.
+unsafe impl HasKobject for Object {
+    const OFFSET: usize = offset_of!(Object, kobj);
 
-    fn next(&mut self) -> Option<&'a T> {
-        if ptr::eq(self.next, self.head) {
-            return None;
+    unsafe fn release(this: &Self) {
+        if this.dynamic {
+            // SAFETY: `Patch::add_dynamic` has made both; nobody else uses them.
+            unsafe { free_named(this, this.name) };
         }
-        let node = self.next;
-        // SAFETY: `node` is in the list, by the requirement of `new`.
-        self.next = unsafe { (*node).next };
-        // SAFETY: `node` is the `list_head` at that offset of a `T`.
-        Some(unsafe { &*node.byte_sub(T::OFFSET).cast::<T>() })
     }
 }
 
-/// Returns whether a list is empty.
+// SAFETY: `OFFSET` is that of `kobj`.
+unsafe impl HasKobject for Patch {
+    const OFFSET: usize = offset_of!(Patch, kobj);
+
+    unsafe fn release(this: &Self) {
+        // `Free::finish` waits for this.
+        this.finish.complete_all();
+    }
+}
+
+/// Frees a function or object that was made for nops, and its name.
 ///
 /// # Safety
 ///
-/// `head` must be that of an initialised list.
-pub(crate) unsafe fn list_is_empty(head: *const bindings::list_head) -> bool {
-    // SAFETY: By the requirement of this function.
-    ptr::eq(unsafe { (*head).next }, head)
+/// `this` must be a leaked `KBox`, and `name` null or from [`copy_name`]. Nobody uses them any more.
+unsafe fn free_named<T>(this: *const T, name: *const c_char) {
+    // SAFETY: By the requirements of this function.
+    unsafe { bindings::kfree(name.cast()) };
+    // SAFETY: As above.
+    drop(unsafe { KBox::from_raw(this.cast_mut()) });
+}
+
+/// Returns a copy of a name, to be freed by `kfree()`.
+fn copy_name(name: &CStr) -> Result<*const c_char> {
+    // SAFETY: The name is nul-terminated.
+    let copy = unsafe { bindings::kstrdup(name.as_char_ptr(), bindings::GFP_KERNEL) };
+    if copy.is_null() {
+        return Err(ENOMEM);
+    }
+    Ok(copy)
+}
+
+/// The elements of an array that ends with one for which `is_end` returns true.
+///
+/// # Safety
+///
+/// `next` must be null or point into such an array, which is there for `'a`.
+unsafe fn until<'a, T: 'a>(
+    mut next: *const T,
+    is_end: impl Fn(&T) -> bool,
+) -> impl Iterator<Item = &'a T> {
+    core::iter::from_fn(move || {
+        // SAFETY: By the requirement of this function: the end has not been seen yet.
+        let item = unsafe { next.as_ref() }.filter(|item| !is_end(item))?;
+        next = next.wrapping_add(1);
+        Some(item)
+    })
 }
 
 impl Func {
-    /// Returns the pointer that C code uses.
-    pub(crate) fn as_ptr(&self) -> *mut bindings::klp_func {
-        self.0.get()
-    }
-
-    /// Returns the structure that has this kobject.
-    ///
-    /// # Safety
-    ///
-    /// `kobj` must be the one of a `klp_func`.
-    pub(crate) unsafe fn from_kobj<'a>(kobj: *mut bindings::kobject) -> &'a Self {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*container_of!(kobj, bindings::klp_func, kobj).cast::<Self>() }
-    }
-
-    /// The function's name in the object's symbol table, which [`Patch::check`] has made sure of.
+    /// The function's name in the object's symbol table, which [`Declared::check`] has made sure of.
     pub(crate) fn name(&self) -> &CStr {
         // SAFETY: A nul-terminated string that the patch keeps.
-        unsafe { CStr::from_char_ptr((*self.as_ptr()).old_name) }
+        unsafe { CStr::from_char_ptr(self.old_name) }
     }
 
     /// Which of the functions of that name, from 1; 0 if there is just one.
     pub(crate) fn sympos(&self) -> usize {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).old_sympos }
-    }
-
-    /// The address of the function, or 0 while its object is not loaded.
-    pub(crate) fn old_func(&self) -> usize {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).old_func as usize }
-    }
-
-    /// The address of the replacement. For a nop it is that of the function itself.
-    pub(crate) fn new_func(&self) -> usize {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).new_func as usize }
-    }
-
-    /// The sizes in bytes of the function and of its replacement.
-    pub(crate) fn sizes(&self) -> (usize, usize) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        unsafe { ((*this).old_size, (*this).new_size) }
+        self.old_sympos
     }
 
     /// Whether it only leads back to the original, for a patch that replaces all others.
     pub(crate) fn is_nop(&self) -> bool {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).nop }
+        self.nop
+    }
+
+    /// The address of the function, or 0 while its object is not loaded.
+    pub(crate) fn old_func(&self, locked: &Locked) -> usize {
+        self.old_func.get(locked)
+    }
+
+    /// The address of the replacement. For a nop it is that of the function itself, and 0 while its
+    /// object is not loaded.
+    pub(crate) fn new_func(&self) -> usize {
+        self.new_func.load(Relaxed)
+    }
+
+    /// The size in bytes of the function.
+    pub(crate) fn old_size(&self, locked: &Locked) -> usize {
+        self.old_size.get(locked)
+    }
+
+    /// The size in bytes of the replacement.
+    pub(crate) fn new_size(&self, locked: &Locked) -> usize {
+        self.new_size.get(locked)
     }
 
     /// Whether it is on the function stack.
-    pub(crate) fn is_patched(&self) -> bool {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).patched }
+    pub(crate) fn is_patched(&self, locked: &Locked) -> bool {
+        self.patched.get(locked)
     }
 
-    /// Notes whether it is on the function stack.
-    pub(crate) fn set_patched(&self, patched: bool) {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).patched = patched };
+    /// Sets whether it is on the function stack.
+    pub(crate) fn set_patched(&self, locked: &Locked, patched: bool) {
+        self.patched.set(locked, patched);
     }
 
     /// Whether tasks are being moved to or from it.
-    pub(crate) fn in_transition(&self) -> bool {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).transition }
+    pub(crate) fn in_transition(&self, locked: &Locked) -> bool {
+        self.transition.get(locked)
     }
 
-    /// Notes whether tasks are being moved to or from it.
-    pub(crate) fn set_in_transition(&self, transition: bool) {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).transition = transition };
+    /// Sets whether tasks are being moved to or from it.
+    pub(crate) fn set_in_transition(&self, locked: &Locked, transition: bool) {
+        self.transition.set(locked, transition);
     }
 
-    /// Notes where the function is.
-    pub(crate) fn set_old(&self, addr: usize, size: usize) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        unsafe { (*this).old_func = addr as *mut c_void };
-        // SAFETY: The structure is valid.
-        unsafe { (*this).old_size = size };
+    /// Sets where the function is.
+    pub(crate) fn set_old(&self, locked: &Locked, addr: usize, size: usize) {
+        self.old_func.set(locked, addr);
+        self.old_size.set(locked, size);
     }
 
-    /// Notes where the replacement is.
-    pub(crate) fn set_new(&self, addr: usize, size: usize) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        unsafe { (*this).new_func = addr as *mut c_void };
-        // SAFETY: The structure is valid.
-        unsafe { (*this).new_size = size };
+    /// Sets the size of the replacement.
+    pub(crate) fn set_new_size(&self, locked: &Locked, size: usize) {
+        self.new_size.set(locked, size);
+    }
+
+    /// Has a nop lead to the function, whose address and size are known.
+    pub(crate) fn set_new_to_old(&self, locked: &Locked) {
+        self.new_func.store(self.old_func.get(locked), Relaxed);
+        self.new_size.set(locked, self.old_size.get(locked));
     }
 
     /// Forgets the addresses in an object that is being unloaded.
-    pub(crate) fn forget_addresses(&self) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        unsafe { (*this).old_func = ptr::null_mut() };
-        if self.is_nop() {
-            // SAFETY: The structure is valid.
-            unsafe { (*this).new_func = ptr::null_mut() };
+    pub(crate) fn forget_addresses(&self, locked: &Locked) {
+        self.old_func.set(locked, 0);
+        if self.nop {
+            self.new_func.store(0, Relaxed);
         }
     }
 
     /// Prepares the internal fields.
-    pub(crate) fn init(&self) {
-        // SAFETY: The structure is valid, and `stack_node` not in use.
-        unsafe { bindings::INIT_LIST_HEAD(&raw mut (*self.as_ptr()).stack_node) };
-        self.set_patched(false);
-        self.set_in_transition(false);
+    pub(crate) fn init(&self, locked: &Locked) {
+        self.set_patched(locked, false);
+        self.set_in_transition(locked, false);
     }
 
-    /// The link in the function stack.
-    pub(crate) fn stack_node(&self) -> *mut bindings::list_head {
-        // SAFETY: The structure is valid; no reference is made.
-        unsafe { &raw mut (*self.as_ptr()).stack_node }
-    }
-
-    /// Returns the function whose link in a function stack is `node`.
+    /// Makes the function's folder in that of `object`.
     ///
-    /// # Safety
+    /// # Errors
     ///
-    /// `node` must be the `stack_node` of a `klp_func` that is valid for `'a`.
-    pub(crate) unsafe fn from_stack_node<'a>(node: *mut bindings::list_head) -> &'a Self {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*container_of!(node, bindings::klp_func, stack_node).cast::<Self>() }
-    }
-
-    /// Returns the kobject.
-    pub(crate) fn kobj(&self) -> *mut bindings::kobject {
-        // SAFETY: The structure is valid; no reference is made.
-        unsafe { &raw mut (*self.as_ptr()).kobj }
-    }
-
-    /// Makes the kobject and puts the function on the list of `object`.
-    pub(crate) fn init_early(&self, object: &Object) {
-        // SAFETY: The kobject is zeroed memory that nobody uses; the type outlives it.
-        unsafe { bindings::kobject_init(self.kobj(), crate::sysfs::func_type()) };
-        // SAFETY: The list is initialised, and the node not in any.
-        unsafe {
-            bindings::list_add_tail(
-                &raw mut (*self.as_ptr()).node,
-                &raw mut (*object.as_ptr()).func_list,
-            )
-        };
-    }
-
-    /// Takes the function off the list of its object and lets go of it. A nop is freed by this.
-    pub(crate) fn unlink(&self) {
-        // SAFETY: The node is in the list of the object, as `init_early` put it there.
-        unsafe { bindings::list_del(&raw mut (*self.as_ptr()).node) };
-        // SAFETY: The reference is that of `kobject_init`.
-        unsafe { bindings::kobject_put(self.kobj()) };
-    }
-
-    /// Makes a nop for `old` in `object`.
-    pub(crate) fn new_nop(old: &Func, object: &Object) -> Result {
-        let func = KBox::<Opaque<bindings::klp_func>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
-        let func = KBox::into_raw(func).cast::<bindings::klp_func>();
-
-        // SAFETY: `old` has a nul-terminated name.
-        let name = unsafe { bindings::kstrdup((*old.as_ptr()).old_name, bindings::GFP_KERNEL) };
-        if name.is_null() {
-            // SAFETY: It was allocated above, by `kmalloc()`.
-            unsafe { bindings::kfree(func.cast()) };
-            return Err(ENOMEM);
-        }
-        // SAFETY: `func` is ours, and all its bytes are zero, which is valid.
-        unsafe { (*func).old_name = name };
-        // SAFETY: As above.
-        unsafe { (*func).old_sympos = (*old.as_ptr()).old_sympos };
-        // SAFETY: As above.
-        unsafe { (*func).nop = true };
-
-        // From here on the kobject's release function frees it.
-        //
-        // SAFETY: `Func` is a transparent wrapper, and `func` lives until it is released.
-        unsafe { &*func.cast::<Func>() }.init_early(object);
-        Ok(())
-    }
-
-    /// Frees a function that [`Self::new_nop`] made; others are the module's.
-    ///
-    /// # Safety
-    ///
-    /// Nobody may use the function any more.
-    pub(crate) unsafe fn free_if_nop(&self) {
-        if self.is_nop() {
-            // SAFETY: Made by `kstrdup()` in `new_nop`.
-            unsafe { bindings::kfree((*self.as_ptr()).old_name.cast()) };
-            // SAFETY: Made by `kmalloc()` in `new_nop`; the caller promises that it is unused.
-            unsafe { bindings::kfree(self.as_ptr().cast()) };
-        }
+    /// `EEXIST`: there is one of that name; `ENOMEM`.
+    pub(crate) fn add_folder(&self, object: &Object) -> Result {
+        // The only function of a name is its first.
+        let number = self.old_sympos.max(1);
+        self.kobj.add_numbered(&object.kobj, self.name(), number)
     }
 }
 
 impl Object {
-    /// Returns the pointer that C code uses.
-    pub(crate) fn as_ptr(&self) -> *mut bindings::klp_object {
-        self.0.get()
-    }
-
-    /// Returns the structure that has this kobject.
-    ///
-    /// # Safety
-    ///
-    /// `kobj` must be the one of a `klp_object`.
-    pub(crate) unsafe fn from_kobj<'a>(kobj: *mut bindings::kobject) -> &'a Self {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*container_of!(kobj, bindings::klp_object, kobj).cast::<Self>() }
-    }
-
     /// The module's name, or `None` for vmlinux.
     pub(crate) fn module_name(&self) -> Option<&CStr> {
-        // SAFETY: The structure is valid.
-        let name = unsafe { (*self.as_ptr()).name };
         // SAFETY: If not null, a nul-terminated string that the patch keeps.
-        (!name.is_null()).then(|| unsafe { CStr::from_char_ptr(name) })
+        (!self.name.is_null()).then(|| unsafe { CStr::from_char_ptr(self.name) })
     }
 
     /// What the object is called in the log and in sysfs.
@@ -376,155 +358,107 @@ impl Object {
         self.module_name().unwrap_or(c"vmlinux")
     }
 
-    /// Whether the code that it patches is there.
-    pub(crate) fn is_loaded(&self) -> bool {
-        self.module_name().is_none() || !self.module().is_null()
-    }
-
-    /// Whether its functions are patched. Needs no lock, but the answer may be out of date.
-    pub(crate) fn is_patched(&self) -> bool {
-        // SAFETY: The structure is valid; a `bool` that others may be writing.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).patched) }
-    }
-
-    /// Notes whether its functions are patched.
-    pub(crate) fn set_patched(&self, patched: bool) {
-        // SAFETY: The structure is valid; sysfs may read the field now.
-        unsafe { ptr::write_volatile(&raw mut (*self.as_ptr()).patched, patched) };
-    }
-
-    /// The module, or null while it is not loaded.
-    pub(crate) fn module(&self) -> *mut bindings::module {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).mod_ }
-    }
-
-    /// Notes which module it is for.
-    pub(crate) fn set_module(&self, module: *mut bindings::module) {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).mod_ = module };
-    }
-
-    /// Whether it exists only for nops.
-    pub(crate) fn is_dynamic(&self) -> bool {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).dynamic }
-    }
-
-    /// Returns the kobject.
-    pub(crate) fn kobj(&self) -> *mut bindings::kobject {
-        // SAFETY: The structure is valid; no reference is made.
-        unsafe { &raw mut (*self.as_ptr()).kobj }
-    }
-
-    /// The functions, nops included.
-    pub(crate) fn funcs(&self) -> impl Iterator<Item = &Func> {
-        // SAFETY: `init_early` has initialised the list, on which are `Func`s; `klp_mutex` is held,
-        // and who takes elements off takes the last one that was returned.
-        unsafe { Elements::new(&raw mut (*self.as_ptr()).func_list) }
-    }
-
-    /// The functions that the module's author gave.
-    fn static_funcs(&self) -> impl Iterator<Item = &Func> {
-        // SAFETY: The structure is valid.
-        let mut next = unsafe { (*self.as_ptr()).funcs };
-        core::iter::from_fn(move || {
-            // SAFETY: The array goes on up to an element whose fields are all zero.
-            let func = unsafe { &*next.cast::<Func>() };
-            // SAFETY: As above.
-            let raw = unsafe { &*next };
-            if raw.old_name.is_null() && raw.new_func.is_null() && raw.old_sympos == 0 {
-                return None;
-            }
-            // SAFETY: It was not the last element.
-            next = unsafe { next.add(1) };
-            Some(func)
-        })
-    }
-
-    /// Makes the kobject and puts the object on the list of `patch`.
-    fn init_early(&self, patch: &Patch) {
-        // SAFETY: The structure is valid.
-        unsafe { bindings::INIT_LIST_HEAD(&raw mut (*self.as_ptr()).func_list) };
-        // SAFETY: The kobject is zeroed memory that nobody uses; the type outlives it.
-        unsafe { bindings::kobject_init(self.kobj(), crate::sysfs::object_type()) };
-        // SAFETY: The list is initialised, and the node not in any.
-        unsafe {
-            bindings::list_add_tail(
-                &raw mut (*self.as_ptr()).node,
-                &raw mut (*patch.as_ptr()).obj_list,
-            )
-        };
-    }
-
-    /// Takes the object off the list of its patch and lets go of it. A dynamic one is freed by
-    /// this.
-    pub(crate) fn unlink(&self) {
-        // SAFETY: The node is in the list of the patch, as `init_early` put it there.
-        unsafe { bindings::list_del(&raw mut (*self.as_ptr()).node) };
-        // SAFETY: The reference is that of `kobject_init`.
-        unsafe { bindings::kobject_put(self.kobj()) };
-    }
-
-    /// Makes an object for nops, with the name of `old`, in `patch`.
-    pub(crate) fn new_dynamic<'a>(old: &Object, patch: &'a Patch) -> Result<&'a Object> {
-        let object = KBox::<Opaque<bindings::klp_object>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
-        let object = KBox::into_raw(object).cast::<bindings::klp_object>();
-
-        // SAFETY: The structure is valid.
-        let old_name = unsafe { (*old.as_ptr()).name };
-        if !old_name.is_null() {
-            // SAFETY: A nul-terminated string.
-            let name = unsafe { bindings::kstrdup(old_name, bindings::GFP_KERNEL) };
-            if name.is_null() {
-                // SAFETY: It was allocated above, by `kmalloc()`.
-                unsafe { bindings::kfree(object.cast()) };
-                return Err(ENOMEM);
-            }
-            // SAFETY: `object` is ours, and all its bytes are zero, which is valid.
-            unsafe { (*object).name = name };
-        }
-        // SAFETY: As above.
-        unsafe { (*object).dynamic = true };
-
-        // From here on the kobject's release function frees it.
-        //
-        // SAFETY: `Object` is a transparent wrapper; it lives until the patch lets go of it.
-        let object = unsafe { &*object.cast::<Object>() };
-        object.init_early(patch);
-        Ok(object)
-    }
-
-    /// Frees an object that [`Self::new_dynamic`] made; others are the module's.
-    ///
-    /// # Safety
-    ///
-    /// Nobody may use the object any more.
-    pub(crate) unsafe fn free_if_dynamic(&self) {
-        if self.is_dynamic() {
-            // SAFETY: Made by `kstrdup()` in `new_dynamic`, or null.
-            unsafe { bindings::kfree((*self.as_ptr()).name.cast()) };
-            // SAFETY: Made by `kmalloc()` in `new_dynamic`; the caller promises that it is unused.
-            unsafe { bindings::kfree(self.as_ptr().cast()) };
-        }
-    }
-
     /// Whether both are for the same vmlinux or module.
     pub(crate) fn is_same(&self, other: &Object) -> bool {
         self.module_name() == other.module_name()
     }
 
-    /// Calls the author's `pre_patch`, which may refuse.
-    pub(crate) fn pre_patch(&self) -> Result {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        let ret = match unsafe { (*this).callbacks.pre_patch } {
+    /// Whether the code that it patches is there.
+    pub(crate) fn is_loaded(&self, locked: &Locked) -> bool {
+        self.name.is_null() || !self.module.get(locked).is_null()
+    }
+
+    /// Whether its functions are patched. Without `klp_mutex` the answer may be out of date.
+    pub(crate) fn is_patched(&self) -> bool {
+        self.patched.load(Relaxed)
+    }
+
+    /// Sets whether its functions are patched.
+    pub(crate) fn set_patched(&self, _locked: &Locked, patched: bool) {
+        self.patched.store(patched, Relaxed);
+    }
+
+    /// The module, while it is loaded.
+    pub(crate) fn module<'a>(&'a self, locked: &'a Locked) -> Option<&'a Module> {
+        // SAFETY: Null, or a module that is there: before one goes, `klp_module_going()` sets this
+        // to null, which takes the mutex.
+        unsafe { self.module.get(locked).as_ref() }
+    }
+
+    /// Sets which module it is for.
+    pub(crate) fn set_module(&self, locked: &Locked, module: Option<&Module>) {
+        self.module
+            .set(locked, module.map_or(ptr::null(), ptr::from_ref));
+    }
+
+    /// Whether it exists only for nops.
+    pub(crate) fn is_dynamic(&self) -> bool {
+        self.dynamic
+    }
+
+    /// The functions, nops included.
+    pub(crate) fn funcs<'a>(&'a self, locked: &'a Locked) -> impl Iterator<Item = &'a Func> {
+        self.funcs.iter(locked)
+    }
+
+    /// The functions that the module's author gave.
+    fn static_funcs(&self) -> impl Iterator<Item = &Func> {
+        // SAFETY: The author's array, which ends so. A dynamic object has none.
+        unsafe {
+            until(self.static_funcs, |func| {
+                func.old_name.is_null() && func.new_func() == 0 && func.old_sympos == 0
+            })
+        }
+    }
+
+    /// Makes the object's folder in that of `patch`.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST`: there is one of that name; `ENOMEM`.
+    pub(crate) fn add_folder(&self, patch: &Patch) -> Result {
+        self.kobj.add(&patch.kobj, self.label())
+    }
+
+    /// Puts a function on the list.
+    ///
+    /// # Safety
+    ///
+    /// The function must be valid until it was released, and new.
+    unsafe fn adopt(&self, locked: &Locked, types: &KobjTypes, func: *const Func) {
+        // SAFETY: By the requirements of this function.
+        let func = unsafe { Kobject::init(func, types.func) };
+        // SAFETY: As above; `Patch::unlink` takes it off before it is released.
+        unsafe { self.funcs.push_back(locked, func) };
+    }
+
+    /// Adds a nop for `old`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn add_nop(&self, locked: &Locked, types: &KobjTypes, old: &Func) -> Result {
+        let mut func = KBox::<Func>::zeroed(GFP_KERNEL)?;
+        func.old_name = copy_name(old.name())?;
+        func.old_sympos = old.old_sympos;
+        func.nop = true;
+        // SAFETY: It is new. `Func::release` frees it, as it is a nop.
+        unsafe { self.adopt(locked, types, KBox::into_raw(func)) };
+        Ok(())
+    }
+
+    /// Calls the author's `pre_patch`.
+    ///
+    /// # Errors
+    ///
+    /// What that returns.
+    pub(crate) fn pre_patch(&self, locked: &Locked) -> Result {
+        let ret = match self.callbacks.pre_patch {
             // SAFETY: The author's function takes the object.
-            Some(callback) => unsafe { callback(this) },
+            Some(callback) => unsafe { callback(self) },
             None => 0,
         };
-        // SAFETY: The structure is valid.
-        unsafe { (*this).callbacks.post_unpatch_enabled = ret == 0 };
+        self.callbacks.post_unpatch_enabled.set(locked, ret == 0);
         if ret == 0 {
             return Ok(());
         }
@@ -533,274 +467,369 @@ impl Object {
     }
 
     /// Calls the author's `post_patch`.
-    pub(crate) fn post_patch(&self) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        if let Some(callback) = unsafe { (*this).callbacks.post_patch } {
-            // SAFETY: The author's function takes the object.
-            unsafe { callback(this) };
-        }
+    pub(crate) fn post_patch(&self, _locked: &Locked) {
+        self.call(self.callbacks.post_patch);
     }
 
     /// Calls the author's `pre_unpatch`.
-    pub(crate) fn pre_unpatch(&self) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        if let Some(callback) = unsafe { (*this).callbacks.pre_unpatch } {
-            // SAFETY: The author's function takes the object.
-            unsafe { callback(this) };
-        }
+    pub(crate) fn pre_unpatch(&self, _locked: &Locked) {
+        self.call(self.callbacks.pre_unpatch);
     }
 
     /// Calls the author's `post_unpatch`, unless its `pre_patch` refused or was not called.
-    pub(crate) fn post_unpatch(&self) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        let callbacks = unsafe { &raw mut (*this).callbacks };
-        // SAFETY: As above.
-        if unsafe { (*callbacks).post_unpatch_enabled } {
-            // SAFETY: As above.
-            if let Some(callback) = unsafe { (*callbacks).post_unpatch } {
-                // SAFETY: The author's function takes the object.
-                unsafe { callback(this) };
-            }
+    pub(crate) fn post_unpatch(&self, locked: &Locked) {
+        let enabled = &self.callbacks.post_unpatch_enabled;
+        if enabled.get(locked) {
+            self.call(self.callbacks.post_unpatch);
         }
-        // SAFETY: As above.
-        unsafe { (*callbacks).post_unpatch_enabled = false };
+        enabled.set(locked, false);
+    }
+
+    fn call(&self, callback: Callback) {
+        if let Some(callback) = callback {
+            // SAFETY: The author's function takes the object.
+            unsafe { callback(self) };
+        }
+    }
+}
+
+impl State {
+    /// What patches call the state.
+    pub(crate) fn id(&self) -> c_ulong {
+        self.id
+    }
+
+    /// Which patches can deal with the state: those that have it in this version or a later one.
+    pub(crate) fn version(&self) -> c_uint {
+        self.version
+    }
+
+    /// Returns the pointer that C code uses.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::klp_state {
+        ptr::from_ref(self).cast_mut().cast()
     }
 }
 
 impl Patch {
     /// Returns the pointer that C code uses.
     pub(crate) fn as_ptr(&self) -> *mut bindings::klp_patch {
-        self.0.get()
-    }
-
-    /// Returns the patch at `ptr`.
-    ///
-    /// # Safety
-    ///
-    /// `ptr` must be null or point to a `klp_patch` that is valid for `'a`.
-    pub(crate) unsafe fn from_ptr<'a>(ptr: *mut bindings::klp_patch) -> Option<&'a Self> {
-        // SAFETY: By the requirement of this function; `Patch` is a transparent wrapper.
-        unsafe { ptr.cast::<Self>().as_ref() }
-    }
-
-    /// Returns the structure that has this kobject.
-    ///
-    /// # Safety
-    ///
-    /// `kobj` must be the one of a `klp_patch`.
-    pub(crate) unsafe fn from_kobj<'a>(kobj: *mut bindings::kobject) -> &'a Self {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*container_of!(kobj, bindings::klp_patch, kobj).cast::<Self>() }
-    }
-
-    /// Returns the patch whose `list` is at `node`.
-    ///
-    /// # Safety
-    ///
-    /// `node` must be the one of a `klp_patch`.
-    pub(crate) unsafe fn from_list<'a>(node: *mut bindings::list_head) -> &'a Self {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*container_of!(node, bindings::klp_patch, list).cast::<Self>() }
-    }
-
-    /// The node in the list of patches.
-    pub(crate) fn list_node(&self) -> *mut bindings::list_head {
-        // SAFETY: No reference is made; `self` is a `klp_patch`.
-        unsafe { &raw mut (*self.as_ptr()).list }
-    }
-
-    /// Returns the patch whose `free_work` is at `work`.
-    ///
-    /// # Safety
-    ///
-    /// `work` must be the one of a `klp_patch`.
-    pub(crate) unsafe fn from_free_work<'a>(work: *mut bindings::work_struct) -> &'a Self {
-        // SAFETY: By the requirement of this function.
-        unsafe { &*container_of!(work, bindings::klp_patch, free_work).cast::<Self>() }
-    }
-
-    /// Looks whether the author has given all that is needed.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL`: the module, the objects, the functions of an object or a name is missing.
-    pub(crate) fn check(&self) -> Result {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid.
-        if unsafe { (*this).mod_.is_null() || (*this).objs.is_null() } {
-            return Err(EINVAL);
-        }
-        for object in self.static_objects() {
-            // SAFETY: The structure is valid.
-            if unsafe { (*object.as_ptr()).funcs.is_null() } {
-                return Err(EINVAL);
-            }
-            for func in object.static_funcs() {
-                // SAFETY: The structure is valid.
-                if unsafe { (*func.as_ptr()).old_name.is_null() } {
-                    return Err(EINVAL);
-                }
-            }
-        }
-        Ok(())
+        ptr::from_ref(self).cast_mut().cast()
     }
 
     /// The module that the patch comes in.
-    pub(crate) fn module(&self) -> *mut bindings::module {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).mod_ }
+    pub(crate) fn module(&self) -> &Module {
+        // SAFETY: A patch is part of its module, and valid for as long as that is.
+        unsafe { &*self.module }
     }
 
     /// The name of the module, which is the one of the patch.
     pub(crate) fn name(&self) -> &CStr {
-        // SAFETY: The module is valid for as long as the patch is, and its name nul-terminated.
-        unsafe { CStr::from_char_ptr((&raw const (*self.module()).name).cast()) }
+        self.module().name()
     }
 
     /// Whether it replaces all patches that there are.
     pub(crate) fn is_replacing(&self) -> bool {
-        // SAFETY: The structure is valid; nobody writes the field.
-        unsafe { (*self.as_ptr()).replace }
+        self.replace
     }
 
-    /// Whether it is, or is becoming, enabled. Needs no lock, but the answer may be out of date.
+    /// Whether it is, or is becoming, enabled. Without `klp_mutex` the answer may be out of date.
     pub(crate) fn is_enabled(&self) -> bool {
-        // SAFETY: The structure is valid; a `bool` that others may be writing.
-        unsafe { ptr::read_volatile(&raw const (*self.as_ptr()).enabled) }
+        self.enabled.load(Relaxed)
     }
 
-    /// Notes whether it is enabled.
-    pub(crate) fn set_enabled(&self, enabled: bool) {
-        // SAFETY: The structure is valid; sysfs may read the field now.
-        unsafe { ptr::write_volatile(&raw mut (*self.as_ptr()).enabled, enabled) };
+    /// Sets whether it is enabled.
+    pub(crate) fn set_enabled(&self, _locked: &Locked, enabled: bool) {
+        self.enabled.store(enabled, Relaxed);
     }
 
-    /// Whether tasks were forced off it, so that its code must stay for good.
-    pub(crate) fn is_forced(&self) -> bool {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).forced }
-    }
-
-    /// Notes that tasks were forced off it.
-    pub(crate) fn set_forced(&self) {
-        // SAFETY: The structure is valid.
-        unsafe { (*self.as_ptr()).forced = true };
-    }
-
-    /// Returns the kobject.
-    pub(crate) fn kobj(&self) -> *mut bindings::kobject {
-        // SAFETY: The structure is valid; no reference is made.
-        unsafe { &raw mut (*self.as_ptr()).kobj }
+    /// Sets that tasks were forced off it, so that its code must stay for good.
+    pub(crate) fn set_forced(&self, _locked: &Locked) {
+        self.forced.store(true, Relaxed);
     }
 
     /// The objects, those for nops included.
-    pub(crate) fn objects(&self) -> impl Iterator<Item = &Object> {
-        // SAFETY: `init_early` has initialised the list, on which are `Object`s; `klp_mutex` is
-        // held, and who takes elements off takes the last one that was returned.
-        unsafe { Elements::new(&raw mut (*self.as_ptr()).obj_list) }
+    pub(crate) fn objects<'a>(&'a self, locked: &'a Locked) -> impl Iterator<Item = &'a Object> {
+        self.objects.iter(locked)
     }
 
-    /// The objects that the author gave. `objs` must not be null.
+    /// The objects whose functions are patched.
+    pub(crate) fn patched_objects<'a>(
+        &'a self,
+        locked: &'a Locked,
+    ) -> impl Iterator<Item = &'a Object> {
+        self.objects(locked).filter(|object| object.is_patched())
+    }
+
+    /// The objects that the author gave.
     fn static_objects(&self) -> impl Iterator<Item = &Object> {
-        // SAFETY: The structure is valid.
-        let mut next = unsafe { (*self.as_ptr()).objs };
-        core::iter::from_fn(move || {
-            // SAFETY: The array goes on up to an element with neither name nor functions.
-            let object = unsafe { &*next.cast::<Object>() };
-            // SAFETY: As above.
-            if unsafe { (*next).funcs.is_null() && (*next).name.is_null() } {
-                return None;
-            }
-            // SAFETY: It was not the last element.
-            next = unsafe { next.add(1) };
-            Some(object)
-        })
-    }
-
-    /// Prepares the internal fields of the patch, its objects and their functions, as far as it
-    /// cannot fail.
-    pub(crate) fn init_early(&self) {
-        let this = self.as_ptr();
-        // SAFETY: The structure is valid, and the list not in use.
-        unsafe { bindings::INIT_LIST_HEAD(&raw mut (*this).list) };
-        // SAFETY: As above.
-        unsafe { bindings::INIT_LIST_HEAD(&raw mut (*this).obj_list) };
-        // SAFETY: The kobject is zeroed memory that nobody uses; the type outlives it.
-        unsafe { bindings::kobject_init(self.kobj(), crate::sysfs::patch_type()) };
-        self.set_enabled(false);
-        // SAFETY: The structure is valid.
-        unsafe { (*this).forced = false };
-        // SAFETY: The work is not in use.
-        unsafe { bindings::klp_init_work(&raw mut (*this).free_work, Some(crate::klp::free_work)) };
-        // SAFETY: The completion is not in use.
-        unsafe { bindings::init_completion(&raw mut (*this).finish) };
-
-        for object in self.static_objects() {
-            object.init_early(self);
-            for func in object.static_funcs() {
-                func.init_early(object);
-            }
+        // SAFETY: The author's array, which ends so.
+        unsafe {
+            until(self.static_objects, |object| {
+                object.static_funcs.is_null() && object.name.is_null()
+            })
         }
     }
 
-    /// Has the work run that finishes the freeing.
-    pub(crate) fn schedule_free_work(&self) {
-        // SAFETY: `init_early` has initialised the work.
-        unsafe { bindings::klp_schedule_work(&raw mut (*self.as_ptr()).free_work) };
+    /// The states that the patch brings.
+    pub(crate) fn states(&self) -> impl Iterator<Item = &State> {
+        // SAFETY: The author's array, which ends so, or null.
+        unsafe { until(self.states, |state| state.id == 0) }
     }
 
-    /// The last reference to the kobject is gone.
-    pub(crate) fn released(&self) {
-        // SAFETY: `init_early` has initialised the completion.
-        unsafe { bindings::complete(&raw mut (*self.as_ptr()).finish) };
-    }
-
-    /// Lets go of the kobject, and waits until everybody else has. May sleep; must not be called
-    /// under `klp_mutex`, which a writer of `enabled` waits for.
-    pub(crate) fn wait_for_release(&self) {
-        // SAFETY: The reference is that of `kobject_init`.
-        unsafe { bindings::kobject_put(self.kobj()) };
-        // SAFETY: `init_early` has initialised the completion.
-        unsafe { bindings::wait_for_completion(&raw mut (*self.as_ptr()).finish) };
-    }
-
-    /// Takes a reference to the module.
+    /// Makes the patch's folder in `root`.
     ///
     /// # Errors
     ///
-    /// `ENODEV`: the module is being unloaded.
-    pub(crate) fn get_module(&self) -> Result {
-        // SAFETY: The module is valid.
-        if unsafe { bindings::try_module_get(self.module()) } {
-            Ok(())
-        } else {
-            Err(ENODEV)
+    /// `EEXIST`: there is one of that name; `ENOMEM`.
+    pub(crate) fn add_folder(&self, root: &Kobject) -> Result {
+        self.kobj.add(root, self.name())
+    }
+
+    /// Adds an object for nops, with the name of `old`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn add_dynamic<'a>(
+        &'a self,
+        locked: &'a Locked,
+        types: &KobjTypes,
+        old: &Object,
+    ) -> Result<&'a Object> {
+        let mut object = KBox::<Object>::zeroed(GFP_KERNEL)?;
+        if let Some(name) = old.module_name() {
+            object.name = copy_name(name)?;
+        }
+        object.dynamic = true;
+        // SAFETY: It is new. `Object::release` frees it, as it is dynamic.
+        Ok(unsafe { self.adopt(locked, types, KBox::into_raw(object)) })
+    }
+
+    /// Puts an object on the list.
+    ///
+    /// # Safety
+    ///
+    /// The object must be valid until it was released, and new.
+    unsafe fn adopt<'a>(
+        &'a self,
+        locked: &'a Locked,
+        types: &KobjTypes,
+        object: *const Object,
+    ) -> &'a Object {
+        // SAFETY: By the requirements of this function.
+        let object = unsafe { Kobject::init(object, types.object) };
+        // SAFETY: As above; `unlink` takes it off before it is released.
+        unsafe { self.objects.push_back(locked, object) };
+        object
+    }
+
+    /// Takes the functions and objects off their lists and gives up the references to them: all, or
+    /// only those that were made for nops.
+    pub(crate) fn unlink(&self, locked: &mut Locked, nops_only: bool) {
+        // SAFETY: The reference of `Kobject::init`, given back once: it was on the list.
+        let put = |kobj: &Kobject| unsafe { kobj.put() };
+        let object_goes = |object: &Object, locked: &mut Locked| {
+            let func_goes = |func: &Func, _: &mut Locked| !nops_only || func.nop;
+            object
+                .funcs
+                .drain(locked, func_goes, |func| put(&func.kobj));
+            !nops_only || object.dynamic
+        };
+        self.objects
+            .drain(locked, object_goes, |object| put(&object.kobj));
+    }
+}
+
+/// A patch that its module wants to have enabled: what the author has filled in, and no more.
+#[derive(Clone, Copy)]
+pub(crate) struct Declared<'a>(&'a Patch);
+
+impl<'a> Declared<'a> {
+    /// Returns the patch at `patch`.
+    ///
+    /// # Safety
+    ///
+    /// `patch` must be null or point to a `klp_patch` that is valid for `'a`, and whose author keeps
+    /// to what `include/linux/livepatch.h` says.
+    pub(crate) unsafe fn from_ptr(patch: *mut bindings::klp_patch) -> Option<Self> {
+        // SAFETY: By the requirement of this function.
+        unsafe { patch.cast::<Patch>().as_ref() }.map(Self)
+    }
+
+    /// Checks that the author has given all that is needed.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: the module, the objects, the functions of an object or a name is missing.
+    pub(crate) fn check(self) -> Result {
+        let Self(patch) = self;
+        let lacks_func = |object: &Object| {
+            object.static_funcs.is_null()
+                || object.static_funcs().any(|func| func.old_name.is_null())
+        };
+        if patch.module.is_null()
+            || patch.static_objects.is_null()
+            || patch.static_objects().any(lacks_func)
+        {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Declared<'_> {
+    type Target = Patch;
+
+    fn deref(&self) -> &Patch {
+        self.0
+    }
+}
+
+/// A patch that the core has accepted.
+///
+/// While it exists, the module of the patch is referenced, and the patch is valid. Dropping it gives
+/// the patch back, by a work item: its last user may be writing to one of the patch's files, which
+/// must be closed first.
+pub(crate) struct Accepted {
+    /// `None` once it was given back.
+    free: Option<Pin<KBox<Free>>>,
+    patch: NonNull<Patch>,
+}
+
+/// A reference to a patch that the core has accepted.
+pub(crate) type PatchRef = Arc<Accepted>;
+
+// SAFETY: A pointer to a patch, which is `Sync`, and what can be used by any thread.
+unsafe impl Send for Accepted {}
+// SAFETY: As above.
+unsafe impl Sync for Accepted {}
+
+impl Accepted {
+    /// Accepts a patch: takes a reference to its module, and prepares the internal fields of the
+    /// patch, its objects and their functions.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: the module is being unloaded; `ENOMEM`. Nothing has changed then.
+    pub(crate) fn new(patch: Declared<'_>, locked: &Locked, types: &KobjTypes) -> Result<PatchRef> {
+        let Declared(patch) = patch;
+        let free = KBox::pin_init(Free::new(NonNull::from(patch)), GFP_KERNEL)?;
+        let accepted = UniqueArc::new_uninit(GFP_KERNEL)?;
+        if !patch.module().try_get() {
+            return Err(ENODEV);
+        }
+
+        // SAFETY: The kobject is zeroed; the patch is valid until `Free::finish` has waited.
+        unsafe { Kobject::init(patch, types.patch) };
+        // SAFETY: The completion is not in use, and stays in place.
+        unsafe { pin_init::raw_init(ptr::from_ref(&patch.finish).cast_mut(), Completion::new()) };
+        patch.enabled.store(false, Relaxed);
+        patch.forced.store(false, Relaxed);
+        for object in patch.static_objects() {
+            // SAFETY: As for the patch. Its first use.
+            let object = unsafe { patch.adopt(locked, types, object) };
+            for func in object.static_funcs() {
+                // SAFETY: As for the object.
+                unsafe { object.adopt(locked, types, func) };
+            }
+        }
+        let accepted = accepted.write(Self {
+            free: Some(free),
+            patch: NonNull::from(patch),
+        });
+        Ok(accepted.into())
+    }
+
+    /// Gives the patch back, if this is the only reference. May sleep; must not be called under
+    /// `klp_mutex`, which a writer of `enabled` waits for. Returns whether it was.
+    pub(crate) fn give_back(this: PatchRef) -> bool {
+        let Some(mut this) = Arc::into_unique_or_drop(this) else {
+            return false;
+        };
+        if let Some(free) = this.as_mut().get_mut().free.take() {
+            free.finish();
+        }
+        true
+    }
+}
+
+impl Deref for Accepted {
+    type Target = Patch;
+
+    fn deref(&self) -> &Patch {
+        // SAFETY: The module is referenced, and the patch a part of it.
+        unsafe { self.patch.as_ref() }
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if let Some(free) = self.free.take() {
+            system_unbound().enqueue(free);
         }
     }
+}
 
-    /// Lets go of the reference to the module.
-    pub(crate) fn put_module(&self) {
-        // SAFETY: `get_module` was called.
-        unsafe { bindings::module_put(self.module()) };
+/// The giving back of a patch.
+///
+/// This is where the code of a patch is given back, and the only place. No task can be in it, be on
+/// its way into it, or come back to it:
+///
+/// - When the transition that took the patch out of use was complete, each task had been seen
+///   outside of it, at a moment from which on the handler sent the task elsewhere: tasks on the
+///   list of all tasks, idle ones, and those that were exiting (`tasklist`). "Outside" is: in none
+///   of the replacements, and in no call of ftrace from the entry of one of the functions, where
+///   the handler may have chosen a replacement that the task has yet to get to. See
+///   `Index`.
+/// - No jump led to it when that transition began (`Redirects::remove_jumps`).
+/// - A patch that could not be enabled was never chosen: no task had the patched state.
+/// - Replacements for a module that has gone were called by that module only.
+/// - Where tasks were forced, none of this is known, and the code stays for good.
+///
+/// What remains are readers of the list of patches, and of the patch's files.
+#[pin_data]
+struct Free {
+    patch: NonNull<Patch>,
+    #[pin]
+    work: Work<Free>,
+}
+
+// SAFETY: A pointer to a patch, which is `Sync`.
+unsafe impl Send for Free {}
+
+impl_has_work! {
+    impl HasWork<Self> for Free { self.work }
+}
+
+impl WorkItem for Free {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(this: Pin<KBox<Self>>) {
+        this.finish();
+    }
+}
+
+impl Free {
+    fn new(patch: NonNull<Patch>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            patch,
+            work <- new_work!("livepatch::Free::work"),
+        })
     }
 
-    /// The states that the patch brings, up to the terminating one.
-    pub(crate) fn states(&self) -> impl Iterator<Item = *mut bindings::klp_state> + '_ {
-        // SAFETY: The structure is valid; nobody writes the field.
-        let mut next = unsafe { (*self.as_ptr()).states };
-        core::iter::from_fn(move || {
-            // SAFETY: Null, or in an array that goes on up to an element whose id is 0.
-            if next.is_null() || unsafe { (*next).id } == 0 {
-                return None;
-            }
-            let state = next;
-            // SAFETY: It was not the last element.
-            next = unsafe { next.add(1) };
-            Some(state)
-        })
+    /// Waits until nobody uses the patch, and gives back the reference to its module.
+    fn finish(self: Pin<KBox<Self>>) {
+        // SAFETY: The module is referenced until the end of this.
+        let patch = unsafe { self.patch.as_ref() };
+        // SAFETY: The reference of `Accepted::new`, of which there is one `Free`.
+        unsafe { patch.kobj.put() };
+        patch.finish.wait_for_completion();
+        rcu::synchronize_rcu();
+        // The code must stay where tasks were forced to leave it: some may be in it.
+        if !patch.forced.load(Relaxed) {
+            // SAFETY: As for the kobject. The patch is not used after it.
+            unsafe { patch.module().put() };
+        }
     }
 }
 

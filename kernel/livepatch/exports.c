@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the livepatch core in Rust needs of C: exported symbols, a static key,
- * a weak function, to know a frame, and to be called at boot.
+ * a weak function, to know a frame, a lock, and to be called at boot.
  */
 
 #include <linux/compiler.h>
@@ -10,6 +10,7 @@
 #include <linux/livepatch.h>
 #include <linux/livepatch_sched.h>
 #include <linux/moduleloader.h>
+#include <linux/sched/task.h>
 
 #include "exports.h"
 
@@ -22,6 +23,16 @@ void __klp_sched_try_switch(void)
 	klp_core_sched_try_switch((unsigned long)__builtin_frame_address(0));
 	/* No tail call: the frame is to stay. */
 	barrier();
+}
+
+void klp_tasklist_read_lock(void)
+{
+	read_lock(&tasklist_lock);
+}
+
+void klp_tasklist_read_unlock(void)
+{
+	read_unlock(&tasklist_lock);
 }
 
 EXPORT_SYMBOL_GPL(klp_enable_patch);

@@ -9,10 +9,10 @@ use crate::sort::sort_by_key;
 /// How much of an object's name a livepatch symbol or section can hold.
 ///
 /// `MODULE_NAME_LEN` is at least this and one on all architectures.
-const OBJECT_NAME_MAX: usize = 55;
+pub(crate) const OBJECT_NAME_MAX: usize = 55;
 
 /// How much of a symbol's name a livepatch symbol can hold: `KSYM_NAME_LEN` without the nul.
-const SYMBOL_NAME_MAX: usize = 511;
+pub(crate) const SYMBOL_NAME_MAX: usize = 511;
 
 const SYMBOL_PREFIX: &[u8] = b".klp.sym.";
 const SECTION_PREFIX: &[u8] = b".klp.rela.";

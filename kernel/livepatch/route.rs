@@ -13,11 +13,13 @@ pub(crate) const ORIGINAL: Destination = 0;
 /// What the handler does with the calls of one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// All tasks go the same way.
-    Steady(Destination),
-    /// A transition is going on: tasks in the patched state go one way, the others the other.
-    Split {
+    /// They have one destination for all tasks.
+    Fixed(Destination),
+    /// A transition is going on: the destination depends on the task's patch state.
+    PerTask {
+        /// For tasks in the patched state.
         patched: Destination,
+        /// For the others.
         unpatched: Destination,
     },
 }
@@ -34,15 +36,15 @@ pub(crate) struct Layer {
 /// Decides on the route, given the function stack from the newest patch to the oldest.
 ///
 /// Only the newest patch's function counts, until it is in transition; then the tasks that do not
-/// have it take what is below it.
+/// have it take what it replaces.
 pub(crate) fn decide(mut stack: impl Iterator<Item = Layer>) -> Route {
     let Some(top) = stack.next() else {
-        return Route::Steady(ORIGINAL);
+        return Route::Fixed(ORIGINAL);
     };
     if !top.in_transition {
-        return Route::Steady(top.destination);
+        return Route::Fixed(top.destination);
     }
-    Route::Split {
+    Route::PerTask {
         patched: top.destination,
         unpatched: stack
             .find(|layer| !layer.in_transition)
@@ -50,8 +52,8 @@ pub(crate) fn decide(mut stack: impl Iterator<Item = Layer>) -> Route {
     }
 }
 
-/// Returns the number of places that a table for `count` functions has: a power of two, of which
-/// at least half stay empty, so that a search is short and always ends.
+/// Returns the number of slots that a table for `count` functions has: a power of two, of which at
+/// least half stay empty, so that a search is short and always ends.
 pub(crate) fn table_size(count: usize) -> Option<usize> {
     count.checked_mul(2)?.max(2).checked_next_power_of_two()
 }
@@ -65,22 +67,22 @@ const fn hash(ip: usize) -> usize {
     (product >> 32) as usize
 }
 
-/// Looks for `ip` in a table of `mask + 1` places, of which `key` gives the contents (0: empty).
+/// Searches for `ip` in a table of `mask + 1` slots, of which `key` gives the contents (0: empty).
 ///
-/// Returns `Ok` with its place, or `Err` with the empty place where it would go. Runs in the
+/// Returns `Ok` with its index, or `Err` with that of the empty slot where it would go. Runs in the
 /// handler: no panics.
 #[inline(always)]
 pub(crate) fn probe(mask: usize, ip: usize, key: impl Fn(usize) -> usize) -> Result<usize, usize> {
-    let mut place = hash(ip) & mask;
+    let mut index = hash(ip) & mask;
     loop {
-        let found = key(place);
+        let found = key(index);
         if found == ip {
-            return Ok(place);
+            return Ok(index);
         }
         if found == 0 {
-            return Err(place);
+            return Err(index);
         }
-        place = (place + 1) & mask;
+        index = (index + 1) & mask;
     }
 }
 
@@ -102,35 +104,38 @@ mod tests {
 
     #[test]
     fn newest_patch_wins() {
-        assert_eq!(layers(&[]), Route::Steady(ORIGINAL));
-        assert_eq!(layers(&[(7, false)]), Route::Steady(7));
-        assert_eq!(layers(&[(8, false), (7, false)]), Route::Steady(8));
-        // One below the newest that is being disabled makes no difference.
-        assert_eq!(layers(&[(8, false), (7, true)]), Route::Steady(8));
+        assert_eq!(layers(&[]), Route::Fixed(ORIGINAL));
+        assert_eq!(layers(&[(7, false)]), Route::Fixed(7));
+        assert_eq!(layers(&[(8, false), (7, false)]), Route::Fixed(8));
+        // One that is not the newest and is being disabled makes no difference.
+        assert_eq!(layers(&[(8, false), (7, true)]), Route::Fixed(8));
     }
 
     #[test]
-    fn transition_splits_the_way() {
-        let split = |patched, unpatched| Route::Split { patched, unpatched };
-        assert_eq!(layers(&[(7, true)]), split(7, ORIGINAL));
-        assert_eq!(layers(&[(8, true), (7, false)]), split(8, 7));
-        assert_eq!(layers(&[(8, true), (7, false), (6, false)]), split(8, 7));
+    fn transition_depends_on_the_task() {
+        let per_task = |patched, unpatched| Route::PerTask { patched, unpatched };
+        assert_eq!(layers(&[(7, true)]), per_task(7, ORIGINAL));
+        assert_eq!(layers(&[(8, true), (7, false)]), per_task(8, 7));
+        assert_eq!(layers(&[(8, true), (7, false), (6, false)]), per_task(8, 7));
     }
 
     #[test]
     fn nops_lead_to_the_original() {
-        let split = |patched, unpatched| Route::Split { patched, unpatched };
-        assert_eq!(layers(&[(ORIGINAL, true), (7, false)]), split(ORIGINAL, 7));
+        let per_task = |patched, unpatched| Route::PerTask { patched, unpatched };
+        assert_eq!(
+            layers(&[(ORIGINAL, true), (7, false)]),
+            per_task(ORIGINAL, 7)
+        );
         assert_eq!(
             layers(&[(ORIGINAL, false), (7, false)]),
-            Route::Steady(ORIGINAL)
+            Route::Fixed(ORIGINAL)
         );
     }
 
     #[test]
     fn function_twice_in_one_patch_is_all_or_nothing() {
         // Both are of the patch in transition: who is not patched gets neither.
-        let route = Route::Split {
+        let route = Route::PerTask {
             patched: 9,
             unpatched: 7,
         };
@@ -153,14 +158,14 @@ mod tests {
         let mut table = [0usize; SIZE];
         // Addresses of functions: 16 bytes apart, high half.
         let ip = |i: usize| (usize::MAX << 24) + 4 + 16 * i;
-        // Outside the table, a search ends with a place that the asserts below refuse.
+        // Outside the table, a search ends with an index that the asserts below refuse.
         let search = |table: &[usize], wanted| {
-            let key = |place: usize| table.get(place).copied().unwrap_or(0);
+            let key = |index: usize| table.get(index).copied().unwrap_or(0);
             probe(SIZE - 1, wanted, key)
         };
         for i in 0..SIZE / 2 {
             let empty = search(&table, ip(i)).err();
-            let slot = empty.and_then(|place| table.get_mut(place));
+            let slot = empty.and_then(|index| table.get_mut(index));
             assert_eq!(slot.as_deref(), Some(&0));
             if let Some(slot) = slot {
                 *slot = ip(i);
@@ -168,11 +173,11 @@ mod tests {
         }
         for i in 0..SIZE / 2 {
             let found = search(&table, ip(i)).ok();
-            assert_eq!(found.and_then(|place| table.get(place)), Some(&ip(i)));
+            assert_eq!(found.and_then(|index| table.get(index)), Some(&ip(i)));
         }
         for i in SIZE / 2..SIZE {
             let empty = search(&table, ip(i)).err();
-            assert_eq!(empty.and_then(|place| table.get(place)), Some(&0));
+            assert_eq!(empty.and_then(|index| table.get(index)), Some(&0));
         }
     }
 }

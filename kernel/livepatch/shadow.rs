@@ -6,12 +6,12 @@
 //! chooses. All of them are in one hash table. Readers take no lock; writers take turns.
 //!
 //! Concurrency: a variable is published by the release store of [`Bucket::push`] and found by the
-//! acquire loads of [`Bucket::find`], so that who finds it sees what the constructor wrote. One
-//! that was unlinked is freed after a grace period of RCU, which readers hold off.
+//! acquire loads of [`Bucket::find`], so that a reader that finds it sees what the constructor
+//! wrote. One that was unlinked is freed after a grace period of RCU, which readers hold off.
 
 use kernel::{
     bindings,
-    ffi::{c_ulong, c_void},
+    ffi::{c_int, c_ulong, c_void},
     prelude::*,
     sync::{
         atomic::{Acquire, Atomic, Relaxed, Release},
@@ -20,10 +20,29 @@ use kernel::{
     },
 };
 
-use core::{mem::offset_of, ptr};
+use core::{
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+type Ctor = bindings::klp_shadow_ctor_t;
+type Dtor = bindings::klp_shadow_dtor_t;
 
 /// 2 to the power of this is the number of buckets.
 const BUCKET_BITS: u32 = 12;
+
+/// What a variable is found by: the structure that it belongs to, and what the patch calls it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Key {
+    obj: *mut c_void,
+    id: c_ulong,
+}
 
 /// A shadow variable, which its data follow.
 ///
@@ -31,42 +50,83 @@ const BUCKET_BITS: u32 = 12;
 #[repr(C)]
 struct Shadow {
     /// The next one in the bucket. Written with the lock held.
-    next: Atomic<*mut Shadow>,
+    next: Link,
     /// For the freeing.
     rcu: bindings::kvfree_rcu_head,
-    /// The structure that the variable belongs to.
-    obj: *mut c_void,
-    /// What the patch calls it.
-    id: c_ulong,
+    key: Key,
     /// The data.
     data: [u8; 0],
 }
 
-impl Shadow {
-    /// Returns the data of a variable, or null for null.
-    ///
-    /// # Safety
-    ///
-    /// `this` must be null or point to a variable.
-    unsafe fn data(this: *mut Shadow) -> *mut c_void {
-        if this.is_null() {
-            return ptr::null_mut();
-        }
-        // SAFETY: The allocation goes on with the data.
-        unsafe { this.byte_add(offset_of!(Shadow, data)).cast() }
+const _: () = assert!(offset_of!(Shadow, data) == 4 * size_of::<usize>());
+
+/// A variable as the links have it: a pointer to all of it, with the data.
+type ShadowPtr = *mut Shadow;
+
+/// Returns the data of a variable.
+fn data_of(shadow: ShadowPtr) -> *mut c_void {
+    shadow.wrapping_byte_add(offset_of!(Shadow, data)).cast()
+}
+
+/// A pointer to the next variable, or null.
+///
+/// # Invariants
+///
+/// What it points to is initialised, and linked until the lock was held to unlink it. It is not
+/// freed before a grace period of RCU has passed since.
+struct Link(Atomic<ShadowPtr>);
+
+impl Link {
+    /// Returns the variable, which RCU keeps.
+    fn get<'a>(&self, _rcu: &'a rcu::Guard) -> Option<(ShadowPtr, &'a Shadow)> {
+        // Pairs with the release stores in `Bucket::push` and `Bucket::free`.
+        let shadow = self.0.load(Acquire);
+        // SAFETY: By the invariants; RCU's read side is held.
+        unsafe { shadow.as_ref() }.map(|this| (shadow, this))
+    }
+}
+
+/// A variable that was made and is not linked.
+struct New(NonNull<Shadow>);
+
+impl New {
+    /// Makes a variable with `size` bytes of data, all zero.
+    fn new(key: Key, size: usize, gfp: bindings::gfp_t) -> Option<Self> {
+        let size = size.checked_add(offset_of!(Shadow, data))?;
+        // SAFETY: Takes any size.
+        let shadow = NonNull::new(unsafe { bindings::kzalloc(size, gfp) })?.cast::<Shadow>();
+        let header = Shadow {
+            next: Link(Atomic::new(ptr::null_mut())),
+            rcu: Default::default(),
+            key,
+            data: [],
+        };
+        // SAFETY: The memory is ours, and large enough.
+        unsafe { shadow.write(header) };
+        Some(Self(shadow))
+    }
+}
+
+impl Drop for New {
+    fn drop(&mut self) {
+        // SAFETY: `new` has allocated it, and nobody else has a pointer to it.
+        unsafe { bindings::kfree(self.0.as_ptr().cast()) };
     }
 }
 
 /// The variables whose structure's address has the same hash.
-struct Bucket(Atomic<*mut Shadow>);
+struct Bucket(Link);
 
 static TABLE: [Bucket; 1 << BUCKET_BITS] =
-    [const { Bucket(Atomic::new(ptr::null_mut())) }; 1 << BUCKET_BITS];
+    [const { Bucket(Link(Atomic::new(ptr::null_mut()))) }; 1 << BUCKET_BITS];
+
+/// Shows that the lock of writers is held.
+struct Writer(());
 
 global_lock! {
     // SAFETY: `init` is called at boot, before there can be a module.
     /// Writers of the table take turns.
-    unsafe(uninit) static WRITERS: SpinLockIrq<()> = ();
+    unsafe(uninit) static WRITERS: SpinLockIrq<Writer> = Writer(());
 }
 
 /// Initialises the lock.
@@ -88,166 +148,154 @@ impl Bucket {
         &TABLE[hash as usize % TABLE.len()]
     }
 
-    /// Returns the variable, or null. The result is valid as long as both RCU's read side and the
-    /// caller's own rules keep it.
-    ///
-    /// # Safety
-    ///
-    /// RCU's read side or the lock must be held.
-    unsafe fn find(&self, obj: *mut c_void, id: c_ulong) -> *mut Shadow {
-        // Pairs with the release store in `push`.
-        let mut shadow = self.0.load(Acquire);
-        while !shadow.is_null() {
-            // SAFETY: What is linked is valid, and RCU or the lock keeps it.
-            let this = unsafe { &*shadow };
-            if ptr::eq(this.obj, obj) && this.id == id {
-                break;
+    /// Returns the data of a variable. They are there for as long as both RCU's read side and the
+    /// caller's own rules keep them.
+    fn find(&self, key: Key, rcu: &rcu::Guard) -> Option<*mut c_void> {
+        let mut link = &self.0;
+        while let Some((shadow, this)) = link.get(rcu) {
+            if this.key == key {
+                return Some(data_of(shadow));
             }
-            // As above: the successor may have been pushed when it was the first.
-            shadow = this.next.load(Acquire);
+            link = &this.next;
         }
-        shadow
+        None
     }
 
     /// Links a variable.
-    ///
-    /// # Safety
-    ///
-    /// The lock must be held; `shadow` must be initialised, and not linked.
-    unsafe fn push(&self, shadow: *mut Shadow) {
-        // SAFETY: By the requirement of this function.
-        unsafe { (*shadow).next.store(self.0.load(Relaxed), Relaxed) };
-        // Pairs with the acquire loads in `find`.
-        self.0.store(shadow, Release);
+    fn push(&self, _writer: &mut Writer, new: New) {
+        let new = ManuallyDrop::new(new);
+        let Self(Link(first)) = self;
+        // SAFETY: It is initialised, and nobody else's.
+        let Link(next) = unsafe { &new.0.as_ref().next };
+        next.store(first.load(Relaxed), Relaxed);
+        // Pairs with the acquire load in `Link::get`.
+        //
+        // INVARIANT: It is initialised, and was allocated by `New::new`.
+        first.store(new.0.as_ptr(), Release);
     }
 
-    /// Unlinks the variables that `matches` says, up to `limit`, and frees them.
-    ///
-    /// # Safety
-    ///
-    /// The lock must be held; `dtor` must be fit for their data.
-    unsafe fn free(
+    /// Unlinks the variables for which `matches` returns true, up to `limit`, and frees them, each
+    /// after a call of `dtor` with its structure and its data.
+    fn free(
         &self,
+        _writer: &mut Writer,
         limit: usize,
-        dtor: bindings::klp_shadow_dtor_t,
-        matches: impl Fn(&Shadow) -> bool,
+        matches: impl Fn(Key) -> bool,
+        dtor: impl Fn(*mut c_void, *mut c_void),
     ) {
+        let rcu = rcu::read_lock();
         let mut count = 0;
         let mut link = &self.0;
-        while count < limit {
-            // The lock is held, so that what is linked does not change.
-            let shadow = link.load(Relaxed);
-            if shadow.is_null() {
-                break;
-            }
-            // SAFETY: It is linked, and only who holds the lock frees.
-            let this = unsafe { &*shadow };
-            if !matches(this) {
+        while let Some((shadow, this)) = link.get(&rcu).filter(|_| count < limit) {
+            if !matches(this.key) {
                 link = &this.next;
                 continue;
             }
             // Readers that are at `this` go on by its link. `Release` since this publishes the
-            // successor at a new place; pairs with the acquire loads in `find`.
-            link.store(this.next.load(Relaxed), Release);
+            // successor anew; pairs with the acquire load in `Link::get`.
+            link.0.store(this.next.0.load(Relaxed), Release);
             count += 1;
-            if let Some(dtor) = dtor {
-                // SAFETY: The author's function takes the structure and the data.
-                unsafe { dtor(this.obj, Shadow::data(shadow)) };
-            }
-            // SAFETY: It was made by `kmalloc()` and is unlinked. `rcu` is not in use.
+            dtor(this.key.obj, data_of(shadow));
+            // SAFETY: `New::new` has made it by `kzalloc()`, and it is unlinked. Nobody else uses
+            // `rcu`.
             unsafe { bindings::kvfree_call_rcu(&raw mut (*shadow).rcu, shadow.cast()) };
         }
     }
 }
 
 /// Returns the data of the variable, or null.
-fn get(obj: *mut c_void, id: c_ulong) -> *mut c_void {
-    let _rcu = rcu::read_lock();
-    // SAFETY: RCU's read side is held.
-    let shadow = unsafe { Bucket::of(obj).find(obj, id) };
-    // SAFETY: As above.
-    unsafe { Shadow::data(shadow) }
+fn get(key: Key) -> *mut c_void {
+    let rcu = rcu::read_lock();
+    let data = Bucket::of(key.obj).find(key, &rcu);
+    data.unwrap_or(ptr::null_mut())
 }
 
 /// What came of an attempt to make a variable.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Made {
     /// It was made; its data.
     New(*mut c_void),
     /// There was one; its data.
-    Old(*mut c_void),
+    Existing(*mut c_void),
     /// There is none: no memory, or the constructor refused.
     None,
 }
 
-/// Makes a variable, unless there is one.
+/// Makes a variable, unless there is one. `ctor` gets `size` bytes.
+fn make(
+    key: Key,
+    size: usize,
+    gfp: bindings::gfp_t,
+    ctor: impl FnOnce(*mut c_void) -> c_int,
+) -> Made {
+    let bucket = Bucket::of(key.obj);
+    let find = || bucket.find(key, &rcu::read_lock());
+    if let Some(data) = find() {
+        return Made::Existing(data);
+    }
+    let Some(new) = New::new(key, size, gfp) else {
+        return Made::None;
+    };
+
+    let mut writer = WRITERS.lock();
+    // Somebody else may have been first.
+    if let Some(data) = find() {
+        drop(writer);
+        return Made::Existing(data);
+    }
+    let data = data_of(new.0.as_ptr());
+    let ret = ctor(data);
+    if ret != 0 {
+        drop(writer);
+        pr_err!(
+            "Failed to construct shadow variable <{:p}, {:x}> ({})\n",
+            key.obj,
+            key.id,
+            ret
+        );
+        return Made::None;
+    }
+    bucket.push(&mut writer, new);
+    Made::New(data)
+}
+
+/// Returns the constructor that an author gives, as [`make`] wants it.
 ///
 /// # Safety
 ///
-/// `ctor` must be fit for `size` bytes of data, `obj` and `ctor_data`.
-unsafe fn make(
+/// `ctor` must be fit for the data that it gets, `obj` and `ctor_data`.
+unsafe fn constructor(
+    ctor: Ctor,
     obj: *mut c_void,
-    id: c_ulong,
-    size: usize,
-    gfp_flags: bindings::gfp_t,
-    ctor: bindings::klp_shadow_ctor_t,
     ctor_data: *mut c_void,
-) -> Made {
-    let old = get(obj, id);
-    if !old.is_null() {
-        return Made::Old(old);
+) -> impl FnOnce(*mut c_void) -> c_int {
+    move |data| match ctor {
+        // SAFETY: By the requirement of the function around this.
+        Some(ctor) => unsafe { ctor(obj, data, ctor_data) },
+        None => 0,
     }
+}
 
-    let Some(size) = size.checked_add(offset_of!(Shadow, data)) else {
-        return Made::None;
-    };
-    // SAFETY: Takes any size.
-    let new = unsafe { bindings::kzalloc(size, gfp_flags) }.cast::<Shadow>();
-    if new.is_null() {
-        return Made::None;
-    }
-
-    let bucket = Bucket::of(obj);
-    let guard = WRITERS.lock();
-
-    // Somebody else may have been first.
-    //
-    // SAFETY: The lock is held.
-    let old = unsafe { Shadow::data(bucket.find(obj, id)) };
-    if !old.is_null() {
-        drop(guard);
-        // SAFETY: `new` is ours alone.
-        unsafe { bindings::kfree(new.cast()) };
-        return Made::Old(old);
-    }
-
-    // SAFETY: `new` is ours; its bytes are zero.
-    unsafe { (*new).obj = obj };
-    // SAFETY: As above.
-    unsafe { (*new).id = id };
-    // SAFETY: As above.
-    let data = unsafe { Shadow::data(new) };
-
-    if let Some(ctor) = ctor {
-        // SAFETY: By the requirement of this function.
-        let ret = unsafe { ctor(obj, data, ctor_data) };
-        if ret != 0 {
-            drop(guard);
-            // SAFETY: `new` is ours alone.
-            unsafe { bindings::kfree(new.cast()) };
-            pr_err!(
-                "Failed to construct shadow variable <{:p}, {:x}> ({})\n",
-                obj,
-                id,
-                ret
-            );
-            return Made::None;
+/// Returns the destructor that an author gives, as [`Bucket::free`] wants it.
+///
+/// # Safety
+///
+/// `dtor` must be fit for the structures and the data that it gets.
+unsafe fn destructor(dtor: Dtor) -> impl Fn(*mut c_void, *mut c_void) {
+    move |obj, data| {
+        if let Some(dtor) = dtor {
+            // SAFETY: By the requirement of the function around this.
+            unsafe { dtor(obj, data) };
         }
     }
+}
 
-    // SAFETY: The lock is held, and `new` is initialised.
-    unsafe { bucket.push(new) };
-    drop(guard);
-    Made::New(data)
+/// Frees the variables `id` of all structures.
+fn free_all(id: c_ulong, dtor: impl Fn(*mut c_void, *mut c_void)) {
+    let mut writer = WRITERS.lock();
+    for bucket in &TABLE {
+        bucket.free(&mut writer, usize::MAX, |key| key.id == id, &dtor);
+    }
 }
 
 /// Returns the data of the shadow variable `id` of `obj`, or null if there is none.
@@ -260,7 +308,7 @@ unsafe fn make(
 /// variable.
 #[export]
 unsafe extern "C" fn klp_shadow_get(obj: *mut c_void, id: c_ulong) -> *mut c_void {
-    get(obj, id)
+    get(Key { obj, id })
 }
 
 /// Makes the shadow variable `id` of `obj`, with `size` bytes that are zero or what `ctor` makes
@@ -279,13 +327,14 @@ unsafe extern "C" fn klp_shadow_alloc(
     id: c_ulong,
     size: usize,
     gfp_flags: bindings::gfp_t,
-    ctor: bindings::klp_shadow_ctor_t,
+    ctor: Ctor,
     ctor_data: *mut c_void,
 ) -> *mut c_void {
     // SAFETY: The caller's constructor fits its data.
-    match unsafe { make(obj, id, size, gfp_flags, ctor, ctor_data) } {
+    let ctor = unsafe { constructor(ctor, obj, ctor_data) };
+    match make(Key { obj, id }, size, gfp_flags, ctor) {
         Made::New(data) => data,
-        Made::Old(_) => {
+        Made::Existing(_) => {
             // SAFETY: Takes any values.
             unsafe { bindings::klp_warn_duplicate_shadow(obj, id) };
             ptr::null_mut()
@@ -306,12 +355,13 @@ unsafe extern "C" fn klp_shadow_get_or_alloc(
     id: c_ulong,
     size: usize,
     gfp_flags: bindings::gfp_t,
-    ctor: bindings::klp_shadow_ctor_t,
+    ctor: Ctor,
     ctor_data: *mut c_void,
 ) -> *mut c_void {
     // SAFETY: The caller's constructor fits its data.
-    match unsafe { make(obj, id, size, gfp_flags, ctor, ctor_data) } {
-        Made::New(data) | Made::Old(data) => data,
+    let ctor = unsafe { constructor(ctor, obj, ctor_data) };
+    match make(Key { obj, id }, size, gfp_flags, ctor) {
+        Made::New(data) | Made::Existing(data) => data,
         Made::None => ptr::null_mut(),
     }
 }
@@ -325,18 +375,11 @@ unsafe extern "C" fn klp_shadow_get_or_alloc(
 ///
 /// `dtor` must be fit for the data of the variable.
 #[export]
-unsafe extern "C" fn klp_shadow_free(
-    obj: *mut c_void,
-    id: c_ulong,
-    dtor: bindings::klp_shadow_dtor_t,
-) {
-    let _guard = WRITERS.lock();
-    // SAFETY: The lock is held; the caller's destructor fits its data.
-    unsafe {
-        Bucket::of(obj).free(1, dtor, |shadow| {
-            ptr::eq(shadow.obj, obj) && shadow.id == id
-        })
-    };
+unsafe extern "C" fn klp_shadow_free(obj: *mut c_void, id: c_ulong, dtor: Dtor) {
+    // SAFETY: The caller's destructor fits its data.
+    let dtor = unsafe { destructor(dtor) };
+    let matches = |key| key == Key { obj, id };
+    Bucket::of(obj).free(&mut WRITERS.lock(), 1, matches, dtor);
 }
 
 /// Frees the shadow variables `id` of all structures, as [`klp_shadow_free`] does.
@@ -345,136 +388,81 @@ unsafe extern "C" fn klp_shadow_free(
 ///
 /// `dtor` must be fit for the data of the variables.
 #[export]
-unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, dtor: bindings::klp_shadow_dtor_t) {
-    let _guard = WRITERS.lock();
-    for bucket in &TABLE {
-        // SAFETY: The lock is held; the caller's destructor fits its data.
-        unsafe { bucket.free(usize::MAX, dtor, |shadow| shadow.id == id) };
-    }
+unsafe extern "C" fn klp_shadow_free_all(id: c_ulong, dtor: Dtor) {
+    // SAFETY: The caller's destructor fits its data.
+    free_all(id, unsafe { destructor(dtor) });
 }
 
 #[cfg(CONFIG_LIVEPATCH_RUST_KUNIT_TEST)]
 #[kunit_tests(livepatch_shadow)]
 mod tests {
     use super::*;
-    use core::sync::atomic::{AtomicUsize, Ordering};
-    use kernel::ffi::c_int;
 
     const ID: c_ulong = 0x6b6c7074;
 
-    /// # Safety
-    ///
-    /// `data` must have room for a word.
-    unsafe extern "C" fn store(
-        _obj: *mut c_void,
-        data: *mut c_void,
-        ctor_data: *mut c_void,
-    ) -> c_int {
-        // SAFETY: The tests give 8 bytes.
-        unsafe { *data.cast::<usize>() = ctor_data as usize };
-        0
-    }
-
-    /// # Safety
-    ///
-    /// May be called with anything.
-    unsafe extern "C" fn refuse(_: *mut c_void, _: *mut c_void, _: *mut c_void) -> c_int {
-        ENOSPC.to_errno()
-    }
-
-    static DESTROYED: AtomicUsize = AtomicUsize::new(0);
-
-    /// # Safety
-    ///
-    /// May be called with anything.
-    unsafe extern "C" fn count(_obj: *mut c_void, _data: *mut c_void) {
-        DESTROYED.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn alloc(obj: usize, value: usize) -> *mut c_void {
-        // SAFETY: `store` writes as much as is there.
-        unsafe {
-            klp_shadow_get_or_alloc(
-                obj as *mut c_void,
-                ID,
-                size_of::<usize>(),
-                bindings::GFP_KERNEL,
-                Some(store),
-                value as *mut c_void,
-            )
+    fn key(obj: usize) -> Key {
+        Key {
+            obj: obj as *mut c_void,
+            id: ID,
         }
+    }
+
+    fn alloc(obj: usize, value: usize) -> Made {
+        let ctor = |data: *mut c_void| {
+            // SAFETY: There are as many bytes.
+            unsafe { *data.cast::<usize>() = value };
+            0
+        };
+        make(key(obj), size_of::<usize>(), bindings::GFP_KERNEL, ctor)
     }
 
     fn value(obj: usize) -> Option<usize> {
-        // SAFETY: Takes any values; nobody else frees variables of this id.
-        unsafe {
-            klp_shadow_get(obj as *mut c_void, ID)
-                .cast::<usize>()
-                .as_ref()
-        }
-        .copied()
+        // SAFETY: A variable that `alloc` has made, and that nobody else frees.
+        unsafe { get(key(obj)).cast::<usize>().as_ref() }.copied()
     }
 
     #[test]
     fn life_of_a_variable() {
         assert_eq!(value(16), None);
-        let data = alloc(16, 1);
-        assert!(!data.is_null());
+        let made = alloc(16, 1);
+        let Made::New(data) = made else {
+            assert!(false);
+            return;
+        };
         assert_eq!(data as usize % 16, 0);
         assert_eq!(value(16), Some(1));
         // The second does not construct.
-        assert!(ptr::eq(alloc(16, 2), data));
+        assert!(alloc(16, 2) == Made::Existing(data));
         assert_eq!(value(16), Some(1));
-        // SAFETY: No destructor.
-        unsafe { klp_shadow_free(16 as *mut c_void, ID, None) };
+        Bucket::of(key(16).obj).free(&mut WRITERS.lock(), 1, |k| k == key(16), |_, _| ());
         assert_eq!(value(16), None);
     }
 
     #[test]
     fn constructor_may_refuse() {
-        // SAFETY: `refuse` uses no data.
-        let data = unsafe {
-            klp_shadow_alloc(
-                16 as *mut c_void,
-                ID + 1,
-                8,
-                bindings::GFP_KERNEL,
-                Some(refuse),
-                ptr::null_mut(),
-            )
-        };
-        assert!(data.is_null());
+        let made = make(key(16), 8, bindings::GFP_KERNEL, |_| ENOSPC.to_errno());
+        assert!(made == Made::None);
+        assert_eq!(value(16), None);
     }
 
     #[test]
     fn absurd_size_is_refused() {
-        // SAFETY: No constructor.
-        let data = unsafe {
-            klp_shadow_alloc(
-                16 as *mut c_void,
-                ID + 1,
-                usize::MAX,
-                bindings::GFP_KERNEL,
-                None,
-                ptr::null_mut(),
-            )
-        };
-        assert!(data.is_null());
+        let made = make(key(16), usize::MAX, bindings::GFP_KERNEL, |_| 0);
+        assert!(made == Made::None);
     }
 
     #[test]
     fn free_all_frees_all_of_an_id() {
-        let before = DESTROYED.load(Ordering::Relaxed);
         // More than there are buckets, so that some share one.
         for obj in 1..=5000 {
-            assert!(!alloc(obj * 64, obj).is_null());
+            assert!(matches!(alloc(obj * 64, obj), Made::New(_)));
         }
         for obj in 1..=5000 {
             assert_eq!(value(obj * 64), Some(obj));
         }
-        // SAFETY: `count` uses no data.
-        unsafe { klp_shadow_free_all(ID, Some(count)) };
-        assert_eq!(DESTROYED.load(Ordering::Relaxed) - before, 5000);
+        let destroyed = Atomic::<i32>::new(0);
+        free_all(ID, |_, _| destroyed.add(1, Relaxed));
+        assert_eq!(destroyed.load(Relaxed), 5000);
         assert!((1..=5000).all(|obj| value(obj * 64).is_none()));
     }
 }

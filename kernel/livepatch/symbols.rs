@@ -7,13 +7,14 @@
 //! not in one walk for each name and each size.
 
 use crate::{
-    abi::{Func, Object, Patch, PatchRef},
+    abi::{Func, Object, Patch},
+    lock::Locked,
+    module::Module,
     names::{self, Found, Search, Wanted},
     ranges::{self, Extent, Range},
     sort::sort_by_key, //
 };
 use kernel::{
-    bindings,
     kallsyms,
     prelude::*, //
 };
@@ -36,27 +37,28 @@ const FEW: usize = 4;
 /// - `ENOMEM`.
 ///
 /// The log says which function it is.
-pub(crate) fn find_funcs(patch: &Patch, object: &Object) -> Result {
-    find_addresses(object)?;
+pub(crate) fn find_funcs(locked: &Locked, patch: &Patch, object: &Object) -> Result {
+    find_addresses(locked, object)?;
 
-    let old = Sizes::find(object.module(), object.module_name(), || {
-        object.funcs().map(|func| func.old_func())
+    let old = Sizes::find(object.module(locked), || {
+        object.funcs(locked).map(|func| func.old_func(locked))
     })?;
-    for func in object.funcs() {
-        let Some(size) = old.get(func.old_func()) else {
+    for func in object.funcs(locked) {
+        let addr = func.old_func(locked);
+        let Some(size) = old.get(addr) else {
             pr_err!("kallsyms size lookup failed for '{}'\n", func.name());
             return Err(ENOENT);
         };
-        func.set_old(func.old_func(), size);
+        func.set_old(locked, addr, size);
     }
 
-    let new = Sizes::find(patch.module(), Some(patch.name()), || {
-        let authors = object.funcs().filter(|func| !func.is_nop());
+    let new = Sizes::find(Some(patch.module()), || {
+        let authors = object.funcs(locked).filter(|func| !func.is_nop());
         authors.map(|func| func.new_func())
     })?;
-    for func in object.funcs() {
+    for func in object.funcs(locked) {
         if func.is_nop() {
-            func.set_new(func.old_func(), func.sizes().0);
+            func.set_new_to_old(locked);
             continue;
         }
         let Some(size) = new.get(func.new_func()) else {
@@ -66,26 +68,26 @@ pub(crate) fn find_funcs(patch: &Patch, object: &Object) -> Result {
             );
             return Err(ENOENT);
         };
-        func.set_new(func.new_func(), size);
+        func.set_new_size(locked, size);
     }
     Ok(())
 }
 
 /// Finds the addresses of the functions of `object`.
-fn find_addresses(object: &Object) -> Result {
+fn find_addresses(locked: &Locked, object: &Object) -> Result {
     let module = object.module_name();
-    let count = object.funcs().count();
+    let count = object.funcs(locked).count();
     // The symbols of vmlinux are sorted by name.
     if module.is_none() || count <= FEW {
-        return object.funcs().try_for_each(|func| {
+        return object.funcs(locked).try_for_each(|func| {
             let addr = find(module, func.name(), func.sympos());
-            func.set_old(*addr.as_ref().unwrap_or(&0), 0);
+            func.set_old(locked, *addr.as_ref().unwrap_or(&0), 0);
             addr.map(|_| ())
         });
     }
 
     let mut wanted = KVVec::with_capacity(count, GFP_KERNEL)?;
-    for func in object.funcs() {
+    for func in object.funcs(locked) {
         let name = func.name().to_bytes();
         wanted.push(Wanted::new(wanted.len(), name, func.sympos()), GFP_KERNEL)?;
     }
@@ -96,9 +98,9 @@ fn find_addresses(object: &Object) -> Result {
     });
     sort_by_key(&mut wanted, Wanted::order);
 
-    for (func, wanted) in object.funcs().zip(wanted.iter()) {
+    for (func, wanted) in object.funcs(locked).zip(wanted.iter()) {
         let addr = report(wanted.result(), module, func.name(), func.sympos());
-        func.set_old(*addr.as_ref().unwrap_or(&0), 0);
+        func.set_old(locked, *addr.as_ref().unwrap_or(&0), 0);
         addr?;
     }
     Ok(())
@@ -157,29 +159,25 @@ struct Sizes(KVVec<Extent>);
 impl Sizes {
     /// Finds the sizes of the functions of a module at the addresses that `funcs` gives.
     ///
-    /// Those that are not the module's are left to [`Self::get`], as are all for no module.
+    /// Those that are not the module's are left to [`Self::get`], as are all for vmlinux, which is no
+    /// module.
     fn find<I: Iterator<Item = usize>>(
-        module: *mut bindings::module,
-        name: Option<&CStr>,
+        module: Option<&Module>,
         funcs: impl Fn() -> I,
     ) -> Result<Self> {
         let count = funcs().count();
-        let (Some(name), true) = (name, count > FEW) else {
+        let (Some(module), true) = (module, count > FEW) else {
             return Ok(Self(KVVec::new()));
         };
-
-        // SAFETY: The module is the one that the object is for, or the patch's: it stays.
-        let text = unsafe { &(*module).mem[bindings::mod_mem_type_MOD_TEXT as usize] };
-        let start = text.base as usize;
-        let end = start.saturating_add(text.size as usize);
+        let text = module.text();
 
         let mut extents = KVVec::with_capacity(count, GFP_KERNEL)?;
-        for addr in funcs().filter(|addr| (start..end).contains(addr)) {
-            extents.push(Extent::new(addr, end), GFP_KERNEL)?;
+        for addr in funcs().filter(|addr| text.contains(addr)) {
+            extents.push(Extent::new(addr, text.end), GFP_KERNEL)?;
         }
         let kept = ranges::prepare_extents(&mut extents);
         extents.truncate(kept);
-        kallsyms::for_each_in_module(name, |symbol, addr| {
+        kallsyms::for_each_in_module(module.name(), |symbol, addr| {
             ranges::note_symbol(&mut extents, addr, || names::is_named(symbol.to_bytes()));
             ControlFlow::Continue(())
         });
@@ -205,7 +203,7 @@ struct Named {
 
 /// Finds the parts that the compiler has put elsewhere ([`names::whole_of`]) of what tasks run for
 /// the functions of `object`, which is loaded. `running` returns that: the function itself, or one
-/// in the module of one of `patches`; or `None` where it is of no interest.
+/// in one of `modules`; or `None` where it is of no interest.
 ///
 /// Parts of several functions of the same name cannot be told apart, and count for each of them.
 ///
@@ -213,35 +211,34 @@ struct Named {
 ///
 /// - `ENOENT`: a size is not known.
 /// - `ENOMEM`.
-pub(crate) fn find_parts(
+pub(crate) fn find_parts<'a>(
+    locked: &Locked,
     object: &Object,
     running: impl Fn(&Func) -> Option<usize>,
-    mut patches: impl Iterator<Item = PatchRef>,
+    mut modules: impl Iterator<Item = &'a Module>,
 ) -> Result<KVVec<Part>> {
     let mut parts = KVVec::new();
-    let count = object.funcs().count();
+    let count = object.funcs(locked).count();
     let mut funcs: KVVec<(usize, *const Func)> = KVVec::with_capacity(count, GFP_KERNEL)?;
     let mut replaced = false;
     let mut name = KVVec::new();
-    for func in object.funcs() {
+    for func in object.funcs(locked) {
         let Some(addr) = running(func) else {
             continue;
         };
         funcs.push((addr, func), GFP_KERNEL)?;
-        if addr != func.old_func() {
+        if addr != func.old_func(locked) {
             replaced = true;
         } else if object.module_name().is_none() {
             find_part_in_vmlinux(func, &mut name, &mut parts)?;
         }
     }
     sort_by_key(&mut funcs, |(addr, _)| *addr);
-    if let Some(module) = object.module_name() {
-        find_parts_in_module(object.module(), module, &funcs, &mut parts)?;
+    if let Some(module) = object.module(locked) {
+        find_parts_in_module(module, &funcs, &mut parts)?;
     }
     if replaced {
-        patches.try_for_each(|patch| {
-            find_parts_in_module(patch.module(), patch.name(), &funcs, &mut parts)
-        })?;
+        modules.try_for_each(|module| find_parts_in_module(module, &funcs, &mut parts))?;
     }
     Ok(parts)
 }
@@ -270,8 +267,7 @@ fn find_part_in_vmlinux(func: &Func, name: &mut KVVec<u8>, parts: &mut KVVec<Par
 
 /// [`find_parts`] in a module, of `funcs`, which are sorted by their addresses.
 fn find_parts_in_module(
-    module: *mut bindings::module,
-    name: &CStr,
+    module: &Module,
     funcs: &[(usize, *const Func)],
     parts: &mut KVVec<Part>,
 ) -> Result {
@@ -279,7 +275,7 @@ fn find_parts_in_module(
     loop {
         named.clear();
         let mut count = 0;
-        kallsyms::for_each_in_module(name, |symbol, addr| {
+        kallsyms::for_each_in_module(module.name(), |symbol, addr| {
             if let Some(whole) = names::whole_of(symbol.to_bytes()) {
                 let (whole, func) = (names::hash(whole), ptr::null());
                 count += 1;
@@ -298,7 +294,7 @@ fn find_parts_in_module(
     }
     sort_by_key(&mut named, |part| part.whole);
 
-    kallsyms::for_each_in_module(name, |symbol, addr| {
+    kallsyms::for_each_in_module(module.name(), |symbol, addr| {
         let at = funcs.partition_point(|(func, _)| *func < addr);
         if let Some((_, func)) = funcs.get(at).filter(|(func, _)| *func == addr) {
             let whole = names::hash(symbol.to_bytes());
@@ -311,7 +307,7 @@ fn find_parts_in_module(
     });
 
     named.retain(|part| !part.func.is_null());
-    let sizes = Sizes::find(module, Some(name), || named.iter().map(|part| part.addr))?;
+    let sizes = Sizes::find(Some(module), || named.iter().map(|part| part.addr))?;
     for part in &named {
         let len = sizes.get(part.addr).ok_or(ENOENT)?;
         let (start, tag) = (part.addr, part.func);

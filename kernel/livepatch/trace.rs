@@ -6,7 +6,7 @@
 //!
 //! C header: [`include/trace/events/livepatch.h`](srctree/include/trace/events/livepatch.h)
 
-use crate::phase::PatchState;
+use crate::target::PatchState;
 use kernel::{
     bindings,
     ffi::c_uint,
@@ -18,13 +18,13 @@ declare_trace! {
     /// # Safety
     ///
     /// `task` must be valid, and RCU be watching.
-    unsafe fn klp_task_switch(task: *mut bindings::task_struct, patched: bool, way: c_uint);
+    unsafe fn klp_task_switch(task: *mut bindings::task_struct, patched: bool, reason: c_uint);
 }
 
-/// How a task came to switch.
+/// Why a task could switch.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// By itself, on its way to user mode.
+pub(crate) enum SwitchReason {
+    /// It was on its way to user mode.
     ExitToUser,
     /// It did not run, or was the one that checks, and no word of its stack was an address in a
     /// function concerned.
@@ -32,38 +32,40 @@ pub(crate) enum Way {
     /// The same, but for a word, or something that words do not tell: a reliable stack trace has
     /// allowed it.
     StackCheck,
-    /// By itself, in the scheduler: about to sleep in a freezable state, or a kernel thread.
+    /// It was in the scheduler, about to sleep in a freezable state or a kernel thread, and its
+    /// stack allowed it.
     Scheduler,
-    /// In the idle loop, or because its CPU was offline.
+    /// It was in the idle loop, or its CPU was offline.
     Idle,
-    /// It was made by a task that had switched.
+    /// Its parent had switched when it was forked.
     Fork,
-    /// The administrator had all tasks switch.
+    /// The administrator has forced all tasks.
     Forced,
 }
 
-impl Way {
+impl SwitchReason {
     #[inline(always)]
     fn raw(self) -> c_uint {
+        use bindings::*;
         match self {
-            Way::ExitToUser => bindings::klp_switch_way_KLP_WAY_EXIT_TO_USER,
-            Way::StackScan => bindings::klp_switch_way_KLP_WAY_STACK_SCAN,
-            Way::StackCheck => bindings::klp_switch_way_KLP_WAY_STACK_CHECK,
-            Way::Scheduler => bindings::klp_switch_way_KLP_WAY_SCHEDULER,
-            Way::Idle => bindings::klp_switch_way_KLP_WAY_IDLE,
-            Way::Fork => bindings::klp_switch_way_KLP_WAY_FORK,
-            Way::Forced => bindings::klp_switch_way_KLP_WAY_FORCED,
+            SwitchReason::ExitToUser => klp_switch_reason_KLP_SWITCH_EXIT_TO_USER,
+            SwitchReason::StackScan => klp_switch_reason_KLP_SWITCH_STACK_SCAN,
+            SwitchReason::StackCheck => klp_switch_reason_KLP_SWITCH_STACK_CHECK,
+            SwitchReason::Scheduler => klp_switch_reason_KLP_SWITCH_SCHEDULER,
+            SwitchReason::Idle => klp_switch_reason_KLP_SWITCH_IDLE,
+            SwitchReason::Fork => klp_switch_reason_KLP_SWITCH_FORK,
+            SwitchReason::Forced => klp_switch_reason_KLP_SWITCH_FORCED,
         }
     }
 }
 
-/// Tells the tracer, if it listens, that `task` has switched to `state`.
+/// Reports that `task` has switched to `state`.
 ///
-/// RCU must be watching, which it does in all places where tasks switch: on the way to user mode
-/// the context is still that of the kernel, and the idle loop comes by when it has been left for
-/// another task.
+/// RCU must be watching, which it is in all places where tasks switch: on the way to user mode the
+/// context is still that of the kernel, and in the idle loop it is between two rounds.
 #[inline(always)]
-pub(crate) fn task_switch(task: &Task, state: i32, way: Way) {
-    // SAFETY: The task is valid; RCU is watching, as the caller has to see to.
-    unsafe { klp_task_switch(task.as_ptr(), state == PatchState::Patched.raw(), way.raw()) };
+pub(crate) fn task_switch(task: &Task, state: PatchState, reason: SwitchReason) {
+    let patched = state == PatchState::Patched;
+    // SAFETY: A reference to a task is valid; RCU is watching, as the caller has to see to.
+    unsafe { klp_task_switch(task.as_ptr(), patched, reason.raw()) };
 }

@@ -8,7 +8,7 @@
 //! context the hooked functions run in, on every CPU at once.
 //!
 //! Dropping an [`Ops`] unregisters it first, and waits until no CPU is inside of its handler, so
-//! that a handler never outlives its data. [`Ops::retire`] leaves the waiting to a work item. If
+//! that a handler never outlives its data. [`Ops::unregister_nowait`] leaves the waiting to a work item. If
 //! ftrace cannot let go of it, as it has disabled itself after a bug, the handler and its data stay
 //! in memory for good.
 //!
@@ -50,13 +50,14 @@ use crate::{
     bindings,
     container_of,
     error::{to_result, Result},
+    preempt::PreemptDisabled,
     prelude::*,
     sync::rcu,
     types::Opaque,
     workqueue::{
         impl_has_work,
         new_work,
-        Queue,
+        system_dfl,
         Work,
         WorkItem, //
     }, //
@@ -110,14 +111,14 @@ pub trait Handler: Send + Sync + 'static {
     fn recursed(&self) {}
 }
 
-/// A handler that nothing can make recurse, so that it needs no protection from that; see
-/// [`Ops::new_leaf`].
+/// A handler that cannot recurse, so that it needs no protection from that; see
+/// [`Ops::new_nonrecursive`].
 ///
 /// # Safety
 ///
 /// [`Handler::call`] must call nothing that the tracer can hook, neither itself nor by way of what
 /// it calls.
-pub unsafe trait Leaf: Handler {}
+pub unsafe trait NonRecursive: Handler {}
 
 /// What an [`Ops`] may do.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -157,13 +158,13 @@ impl Flags {
 ///
 /// # Invariants
 ///
-/// `ops.func` is `Self::callback` or `Self::callback_leaf`.
+/// `ops.func` is `Self::callback` or `Self::callback_nonrecursive`.
 #[pin_data(PinnedDrop)]
 struct Hook<H: Handler> {
     #[pin]
     ops: Opaque<bindings::ftrace_ops>,
     handler: H,
-    /// Waits for the last callers, and frees this: see [`Ops::retire`].
+    /// Waits for the last callers, and frees this: see [`Ops::unregister_nowait`].
     #[pin]
     last: Work<Hook<H>>,
 }
@@ -178,7 +179,7 @@ impl_has_work! {
 impl<H: Handler> WorkItem for Hook<H> {
     type Pointer = Pin<KBox<Self>>;
 
-    /// For a `Hook` that was unregistered without waiting, by [`Ops::retire`].
+    /// For a `Hook` that was unregistered without waiting, by [`Ops::unregister_nowait`].
     fn run(this: Pin<KBox<Self>>) {
         // SAFETY: It was unregistered without waiting, which is finished once.
         unsafe { bindings::ftrace_finish_unregister(this.ops.get()) };
@@ -234,11 +235,11 @@ impl<H: Handler> Ops<H> {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub fn new_leaf(handler: H, flags: Flags, gfp: AllocFlags) -> Result<Self>
+    pub fn new_nonrecursive(handler: H, flags: Flags, gfp: AllocFlags) -> Result<Self>
     where
-        H: Leaf,
+        H: NonRecursive,
     {
-        Self::with_callback(handler, flags, Hook::<H>::callback_leaf, gfp)
+        Self::with_callback(handler, flags, Hook::<H>::callback_nonrecursive, gfp)
     }
 
     fn with_callback(
@@ -466,7 +467,7 @@ impl<H: Handler> Ops<H> {
     /// `drop` does.
     ///
     /// May sleep.
-    pub fn retire(mut self) {
+    pub fn unregister_nowait(mut self) {
         // SAFETY: Takes any number.
         let stays =
             unsafe { bindings::core_kernel_text(Hook::<H>::run as *const () as usize) } != 0;
@@ -484,9 +485,7 @@ impl<H: Handler> Ops<H> {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used any more, nor dropped.
         let hook = unsafe { ManuallyDrop::take(&mut this.hook) };
-        // SAFETY: There from early boot on, and for good.
-        let queue = unsafe { Queue::from_raw(bindings::system_dfl_wq) };
-        queue.enqueue(hook);
+        system_dfl().enqueue(hook);
     }
 }
 
@@ -539,12 +538,12 @@ impl<H: Handler> Hook<H> {
         unsafe { bindings::ftrace_test_recursion_unlock(bit) };
     }
 
-    /// What ftrace calls if the handler is a [`Leaf`].
+    /// What ftrace calls if the handler is a [`NonRecursive`].
     ///
     /// # Safety
     ///
     /// As for [`Self::callback`].
-    unsafe extern "C" fn callback_leaf(
+    unsafe extern "C" fn callback_nonrecursive(
         ip: c_ulong,
         parent_ip: c_ulong,
         ops: *mut bindings::ftrace_ops,
@@ -553,18 +552,13 @@ impl<H: Handler> Hook<H> {
         // SAFETY: As in `callback`.
         let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
 
-        // SAFETY: Enabled again below.
-        unsafe { bindings::preempt_disable_notrace() };
+        // Where this ends the scheduler may run, and hooked functions in it: that is no recursion of
+        // the handler, which is done.
+        let _preempt = PreemptDisabled::new();
 
         // SAFETY: `fregs` is valid and ours for this call; `Regs` is a transparent wrapper.
         let regs = unsafe { &mut *fregs.cast::<Regs>() };
         this.handler.call(ip, parent_ip, regs);
-
-        // The scheduler may run here, and hooked functions in it: that is no recursion of the
-        // handler, which is done.
-        //
-        // SAFETY: Disabled above.
-        unsafe { bindings::preempt_enable_notrace() };
     }
 }
 
@@ -668,17 +662,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_retired_is_not_called_any_more() -> Result {
+    fn without_waiting_calls_end_as_well() -> Result {
         for _ in 0..2 {
             let (mut ops, _) = redirect()?;
             ops.register()?;
             assert_eq!(goes_to(), to());
-            ops.retire();
+            ops.unregister_nowait();
             assert_eq!(goes_to(), from());
         }
         // One that was never registered.
         let (ops, _) = redirect()?;
-        ops.retire();
+        ops.unregister_nowait();
         assert_eq!(goes_to(), from());
         Ok(())
     }

@@ -64,8 +64,8 @@ pub fn for_each_match<F: FnMut(usize) -> ControlFlow<()>>(name: &CStr, mut f: F)
 
 /// Calls `f` with name and address of each symbol of the module `module`, until it breaks.
 ///
-/// Does nothing if no module of this name is loaded. A walk over the whole symbol table: who looks
-/// for several names does so in one walk. `f` must not sleep: the list of modules is locked.
+/// Does nothing if no module of this name is loaded. A walk over the whole symbol table: search for
+/// several names in one walk. `f` must not sleep: the list of modules is locked.
 pub fn for_each_in_module<F: FnMut(&CStr, usize) -> ControlFlow<()>>(module: &CStr, mut f: F) {
     /// # Safety
     ///
@@ -96,6 +96,7 @@ pub fn for_each_in_module<F: FnMut(&CStr, usize) -> ControlFlow<()>>(module: &CS
 /// Returns the size in bytes of the symbol that `addr` lies in, up to the next symbol.
 ///
 /// May be called in any context.
+#[inline]
 pub fn symbol_size(addr: usize) -> Option<usize> {
     let mut size: c_ulong = 0;
     // SAFETY: Takes any address; `size` is valid for the write, and the offset is optional.

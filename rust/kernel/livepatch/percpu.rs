@@ -37,7 +37,7 @@ impl<T> PerCpu<T> {
         let base = self.0.as_ptr().cast();
         // SAFETY: By the promise of `new` it is a per-CPU address. The number of the CPU is one
         // that has an offset.
-        let own = unsafe { bindings::livepatch_per_cpu_ptr(base, cpu.as_u32()) };
+        let own = unsafe { bindings::klp_per_cpu_ptr(base, cpu.as_u32()) };
         // SAFETY: The sum of both is an address of the kernel.
         unsafe { NonNull::new_unchecked(own.cast()) }
     }

@@ -3,35 +3,53 @@
 """Compile patches that must not compile, and compare what the compiler says.
 
 Each file in FOLDER is compiled as a module of the kernel in BUILD, with the
-command that has compiled the sample patch. A comment `//~ ERROR: text` says
+command that has compiled the sample patch; each in FOLDER/core as a file of the
+livepatch core in CORE, with the command that has compiled that. A comment `//~ ERROR: text` says
 that there is an error whose span begins in this line and which has this text;
 `//~^ ERROR: text` that it begins in the line above. Files that begin with `ok-`
 compile.
 
-Usage: compile-fail.py BUILD FOLDER
+Usage: compile-fail.py BUILD FOLDER CORE
 """
 
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 
 SAMPLE = "samples/livepatch/rust_livepatch_sample"
+CORE = "kernel/livepatch/livepatch"
 MARKER = re.compile(r"//~(\^*) ERROR: (.*?)\s*$")
 
 
-def command(build, out):
+def command(build, built, out):
     """Return the command up to the name of the source; it writes to the folder `out`."""
-    cmd = (build / "samples/livepatch/.rust_livepatch_sample.o.cmd").read_text()
-    match = re.match(r"savedcmd_\S+ := (.*?) \S+/rust_livepatch_sample\.rs\b", cmd)
+    folder, name = built.rsplit("/", 1)
+    cmd = (build / folder / f".{name}.o.cmd").read_text()
+    match = re.match(rf"savedcmd_\S+ := (.*?) \S+/{name}\.rs\b", cmd)
     if not match:
-        sys.exit(f"error: {SAMPLE}.o was not built as expected; type: make modules")
+        sys.exit(f"error: {built}.o was not built as expected; type: make modules")
     line = re.sub(r"--emit=\S+|--out-dir \S+", "", match.group(1)).replace("$$", "$")
+    line = re.sub(r"\bOBJTREE=\S+", f"OBJTREE={build}", line)
     # Not to /dev/null: rustc puts a file in the place of what -o names.
     return f"{line} --emit=metadata --error-format=json --out-dir {out}"
+
+
+def in_core(core, source, out):
+    """Return the root of a copy of the core that has the file as one of its own."""
+    copy = pathlib.Path(out) / "core"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for path in core.glob("*.rs"):
+        shutil.copy(path, copy)
+    shutil.copy(source, copy / "case.rs")
+    with (copy / "livepatch.rs").open("a") as root:
+        root.write("#[allow(dead_code)]\nmod case;\n")
+    return copy / "livepatch.rs"
 
 
 def expected(source):
@@ -44,10 +62,10 @@ def expected(source):
     return found
 
 
-def compile_one(build, line, source):
+def compile_one(build, line, source, root):
     """Return the errors: a list of line and rendered message."""
     run = subprocess.run(
-        f"{line} {source}",
+        f"{line} {root}",
         shell=True,
         cwd=build,
         capture_output=True,
@@ -66,7 +84,12 @@ def compile_one(build, line, source):
         message = json.loads(text)
         if message["level"] != "error" or message["message"].startswith("aborting due to"):
             continue
-        lines = [span["line_start"] for span in message["spans"] if span["is_primary"]]
+        # Of a copy of the core, what is said of its own files is said of no line.
+        lines = [
+            span["line_start"]
+            for span in message["spans"]
+            if span["is_primary"] and span["file_name"].endswith((source.name, "/case.rs"))
+        ]
         errors.append((lines[0] if lines else 0, message["rendered"]))
     if (run.returncode == 0) != (not errors):
         errors.append((0, f"the compiler ended with status {run.returncode}"))
@@ -104,20 +127,25 @@ def self_test():
 def main():
     """Run the tests."""
     self_test()
-    build, folder = (pathlib.Path(arg).resolve() for arg in sys.argv[1:])
+    build, folder, core = (pathlib.Path(arg).resolve() for arg in sys.argv[1:])
     with tempfile.TemporaryDirectory() as out:
-        return run_all(build, folder, command(build, out))
+        module = command(build, SAMPLE, out)
+        part = command(build, CORE, out)
+        cases = [(source, module, source) for source in sorted(folder.glob("*.rs"))]
+        cases += [(source, part, None) for source in sorted(folder.glob("core/*.rs"))]
+        return run_all(build, core, out, cases)
 
 
-def run_all(build, folder, line):
-    """Compile all files of the folder; print a line for each, and a sum."""
+def run_all(build, core, out, cases):
+    """Compile all cases; print a line for each, and a sum."""
     passed = failed = 0
-    for source in sorted(folder.glob("*.rs")):
+    for source, line, root in cases:
         wanted = expected(source)
         if bool(wanted) == source.name.startswith("ok-"):
             found = ["the name and the announced errors do not agree"]
         else:
-            found = differences(wanted, compile_one(build, line, source))
+            root = root or in_core(core, source, out)
+            found = differences(wanted, compile_one(build, line, source, root))
         if found:
             failed += 1
             print(f"not ok {source.name}")

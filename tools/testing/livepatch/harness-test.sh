@@ -259,15 +259,15 @@ warning_tests() {
 		printf '%b\n' "$text" >"$tmp/log"
 		wants "the compiler's \"$text\"" "$wanted" "$(our_warnings "$tmp/log" | sed -n 's/^file: //p' | xargs)"
 	done <<-'EOT'
-		|  CC      kernel/livepatch/hooks.o
-		kernel/livepatch/core.rs|warning: unused import\n  --> /klp/tree-7.3/kernel/livepatch/core.rs:12:5\n   |\n12 | use x;\n
+		|  CC      kernel/livepatch/test_params.o
+		kernel/livepatch/registry.rs|warning: unused import\n  --> /klp/tree-7.3/kernel/livepatch/registry.rs:12:5\n   |\n12 | use x;\n
 		|warning: unused import\n  --> /klp/tree-7.3/rust/kernel/lib.rs:12:5\n   |\n
 		kernel/livepatch/exiting.c|../kernel/livepatch/exiting.c:12:3: warning: unused variable [-Wunused]
 		|../kernel/livepatch/core.c:12:3: warning: unused variable [-Wunused]
 		tools/testing/selftests/livepatch_rust/klpr_task.c|/klp/build/x/selftests/livepatch_rust/klpr_task.c:1:2: warning: y
 		tools/testing/selftests/livepatch_rust/test_modules/klpr_worker.c|klpr_worker.o: warning: objtool: klpr_work(): unexpected end of section .text
 		|kernel/sched/core.o: warning: objtool: x(): unexpected end of section .text
-		kernel/livepatch/core.rs|error[E0425]: cannot find value\n --> ../kernel/livepatch/core.rs:1:1\n
+		kernel/livepatch/registry.rs|error[E0425]: cannot find value\n --> ../kernel/livepatch/registry.rs:1:1\n
 	EOT
 }
 

@@ -214,7 +214,7 @@ read_kunit() {
 
 host_tests() {
 	mkdir -p "$KLP_CACHE/run"
-	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/decisions /clone/kernel/livepatch/decisions.rs && /klp/run/decisions"
+	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/host_tests /clone/kernel/livepatch/host_tests.rs && /klp/run/host_tests"
 }
 
 # The tools in Rust: that of `make check-patch` on objects that the tests compile.
@@ -222,7 +222,7 @@ tool_tests() { tool_cargo "$1" test --no-fail-fast; }
 
 compile_fail() {
 	enter python3 /clone/tools/testing/livepatch/compile-fail.py "/klp/build/$build" \
-		/clone/tools/testing/livepatch/compile-fail
+		/clone/tools/testing/livepatch/compile-fail /clone/kernel/livepatch
 }
 
 object_code() {

@@ -6,11 +6,11 @@
 use crate::{
     model::Model,
     mutation::Mutation,
-    phase::Target,
     route::Route,
+    target::Target,
     world::{
-        At, Code, Entry, Func, Funcs, Index, Kind, Life, Look, Module, Patch, Patches, Stage,
-        Steady, Task, Transition, World, IDLE,
+        At, Code, Entry, Func, Funcs, Index, Kind, Life, Look, Module, Patch, Patches, Slot, Stage,
+        Task, Transition, World, IDLE,
     },
 };
 
@@ -124,7 +124,7 @@ impl Model {
 
     /// The slot follows what is on the function stack.
     fn update(&self, func: Func) -> [Step; 2] {
-        if self.is(Mutation::WaysLate) {
+        if self.is(Mutation::DestinationsLate) {
             [Step::Slot(func), Step::Ways(func)]
         } else {
             [Step::Ways(func), Step::Slot(func)]
@@ -155,20 +155,20 @@ impl Model {
         if !self.is(Mutation::ExitingWithoutState) {
             states.push(Step::States(List::Exiting, initial));
         }
-        let mut split = Vec::new();
+        let mut update = Vec::new();
         for func in funcs.iter() {
-            split.push(Step::InTransition(patch, func, true));
+            update.push(Step::InTransition(patch, func, true));
             if world.func(func).stack.has(patch) {
-                split.extend(self.update(func));
+                update.extend(self.update(func));
             }
         }
-        split.extend(redirect);
-        if self.is(Mutation::SplitBeforeStates) {
-            steps.extend(split);
+        update.extend(redirect);
+        if self.is(Mutation::TransitionBeforeStates) {
+            steps.extend(update);
             steps.extend(states);
         } else {
             steps.extend(states);
-            steps.extend(split);
+            steps.extend(update);
         }
         steps
     }
@@ -299,7 +299,7 @@ impl Model {
             if !world.patch(patch).funcs.has(Func::G) {
                 continue;
             }
-            if self.is(Mutation::ComingIsSteady) {
+            if self.is(Mutation::ComingIsFixed) {
                 steps.push(Step::InTransition(patch, Func::G, false));
             }
             steps.extend(self.patch_funcs(world, patch, &[Func::G]));
@@ -495,7 +495,7 @@ impl Model {
                 let redirect = world.func_mut(func);
                 // Another patch may have done it.
                 if redirect.entry == Entry::Plain {
-                    redirect.steady = Steady::To(None);
+                    redirect.slot = Slot::To(None);
                     redirect.entry = Entry::Hook;
                 }
             }
@@ -508,16 +508,16 @@ impl Model {
                 *stack = stack.without(patch);
             }
             Step::Ways(func) => {
-                if let Route::Split { patched, unpatched } = world.route(func) {
+                if let Route::PerTask { patched, unpatched } = world.route(func) {
                     let redirect = world.func_mut(func);
                     redirect.patched = World::version(func, patched);
                     redirect.unpatched = World::version(func, unpatched);
                 }
             }
             Step::Slot(func) => {
-                world.func_mut(func).steady = match world.route(func) {
-                    Route::Steady(destination) => Steady::To(World::version(func, destination)),
-                    Route::Split { .. } => Steady::Split,
+                world.func_mut(func).slot = match world.route(func) {
+                    Route::Fixed(destination) => Slot::To(World::version(func, destination)),
+                    Route::PerTask { .. } => Slot::InTransition,
                 };
             }
             Step::Retire(func) => {
@@ -634,9 +634,9 @@ impl Model {
         if redirect.entry != Entry::Hook {
             return;
         }
-        match redirect.steady {
-            Steady::To(Some(patch)) => redirect.entry = Entry::Jump(patch),
-            Steady::Split if self.is(Mutation::JumpsWithComing) => {
+        match redirect.slot {
+            Slot::To(Some(patch)) => redirect.entry = Entry::Jump(patch),
+            Slot::InTransition if self.is(Mutation::JumpsWithComing) => {
                 if let Some(patch) = redirect.patched {
                     redirect.entry = Entry::Jump(patch);
                 }
@@ -678,10 +678,10 @@ impl Model {
         let funcs = Self::on_stack(world, patch, world.patch(patch).funcs);
         let mut codes = Vec::new();
         for &func in &funcs {
-            let below = world.below(patch, func);
-            let version = target.left(|| world.replacement(patch, func), || below);
+            let replaced = world.replaced(patch, func);
+            let version = target.left(|| world.replacement(patch, func), || replaced);
             codes.push(Code::Body(func, version));
-            // Of the original: what is below, or what a nop leads to.
+            // Of the original: what it replaces, or what a nop leads to.
             let has_part = func == Func::F && version.is_none();
             let forgotten = match target {
                 Target::Patched => self.is(Mutation::NoParts),
@@ -818,7 +818,7 @@ impl Model {
             return true;
         }
         match task.at {
-            At::Splits(_) => self.is(Mutation::NoSyncWithHandlers),
+            At::PerTask(_) => self.is(Mutation::NoSyncWithHandlers),
             At::Cleared | At::Read(_) => self.is(Mutation::NoSyncWithExits),
             _ => self.is(Mutation::NoSyncWithLooks),
         }
@@ -837,7 +837,7 @@ impl Model {
             .iter()
             .filter(|task| task.life != Life::Unborn)
             .all(|task| {
-                let hooked = matches!(task.at, At::Entered(Func::G) | At::Splits(Func::G));
+                let hooked = matches!(task.at, At::Entered(Func::G) | At::PerTask(Func::G));
                 !hooked && !task.uses().any(of_g)
             })
     }

@@ -17,9 +17,6 @@
 //! not found, and 2 if the arguments make no sense.
 
 // Of each of the core's files the model needs a part.
-#[path = "../../../../kernel/livepatch/phase.rs"]
-#[allow(dead_code)]
-mod phase;
 #[path = "../../../../kernel/livepatch/ranges.rs"]
 #[allow(dead_code)]
 mod ranges;
@@ -28,6 +25,9 @@ mod ranges;
 mod route;
 #[path = "../../../../kernel/livepatch/sort.rs"]
 mod sort;
+#[path = "../../../../kernel/livepatch/target.rs"]
+#[allow(dead_code)]
+mod target;
 
 mod core;
 mod model;

@@ -7,7 +7,7 @@ use crate::{
     task::Move,
     world::{
         Accepted, Budget, Code, Entry, Func, Funcs, Kind, Life, Module, Owner, Patch, Patches,
-        Promise, Redirect, Stage, Steady, Task, Version, World, IDLE, TASKS,
+        Promise, Redirect, Slot, Stage, Task, Version, World, IDLE, TASKS,
     },
 };
 use stateright::Property;
@@ -109,7 +109,7 @@ impl Model {
         }
         let func = Redirect {
             entry: Entry::Plain,
-            steady: Steady::To(None),
+            slot: Slot::To(None),
             patched: None,
             unpatched: None,
             stack: Patches::default(),

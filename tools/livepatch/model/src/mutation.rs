@@ -50,8 +50,8 @@ mutations! {
     ForkWithoutLock: "a child is put on the list while the core goes through it",
 
     // The order of steps.
-    SplitBeforeStates: "functions depend on the task before tasks have their state",
-    WaysLate: "a slot says that the way splits before the two ways are written",
+    TransitionBeforeStates: "functions depend on the task before tasks have their state",
+    DestinationsLate: "a slot says that it depends on the task before both destinations are written",
     TargetLate: "the target is written after the flags are set",
     StatesGoFirst: "tasks lose their state while functions still depend on it",
     JumpsStay: "functions are jumps while they are in transition",
@@ -59,7 +59,7 @@ mutations! {
     NopsStay: "nops are not taken off at the end",
     NoNops: "a patch that replaces all others has no nops",
     FlagStays: "on the way to user mode the flag is not cleared",
-    ComingIsSteady: "functions of a module that comes meanwhile do not depend on the task",
+    ComingIsFixed: "functions of a module that comes meanwhile do not depend on the task",
 
     // Waits.
     NoSyncAtEnd: "the end does not wait for handlers and for tasks that switch by themselves",

@@ -5,7 +5,7 @@
 use crate::{
     core::{Each, List, Step},
     model::{Action, Model},
-    phase::Target,
+    target::Target,
     task::Move,
     world::{Code, Module, Patch, Version, World},
 };

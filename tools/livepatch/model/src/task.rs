@@ -5,7 +5,7 @@
 use crate::{
     model::Model,
     mutation::Mutation,
-    world::{At, Code, Entry, Func, Kind, Life, Look, Steady, Task, World, IDLE},
+    world::{At, Code, Entry, Func, Kind, Life, Look, Slot, Task, World, IDLE},
 };
 
 /// A step of a task.
@@ -57,7 +57,7 @@ impl Model {
             At::Away => self.moves_away(world, task, moves),
             At::In(code) => self.moves_in(world, task, code, moves),
             At::Entered(_) => moves.push(Move::Handle),
-            At::Splits(_) => moves.push(Move::Choose),
+            At::PerTask(_) => moves.push(Move::Choose),
             At::Chosen(..) => moves.push(Move::Go),
             At::Cleared => moves.push(Move::ReadTarget),
             At::Read(_) => moves.push(Move::WriteState),
@@ -159,14 +159,14 @@ impl Model {
             }
             Move::Handle => {
                 if let At::Entered(func) = task.at {
-                    task.at = match funcs[func as usize].steady {
-                        Steady::To(version) => At::Chosen(func, version),
-                        Steady::Split => At::Splits(func),
+                    task.at = match funcs[func as usize].slot {
+                        Slot::To(version) => At::Chosen(func, version),
+                        Slot::InTransition => At::PerTask(func),
                     };
                 }
             }
             Move::Choose => {
-                if let At::Splits(func) = task.at {
+                if let At::PerTask(func) = task.at {
                     let redirect = &funcs[func as usize];
                     confused = task.state == IDLE;
                     let version = if task.state == 0 {

@@ -5,9 +5,9 @@
 //! All of it is one value, which is compared, hashed and copied for each step.
 
 use crate::{
-    phase::{PatchState, Target},
     ranges::{self, Range},
     route::{self, Destination, Layer, Route, ORIGINAL},
+    target::{PatchState, Target},
 };
 
 /// One of the functions that are patched.
@@ -253,8 +253,8 @@ pub enum At {
     In(Code),
     /// In ftrace at the entry of a function; the handler has yet to run.
     Entered(Func),
-    /// In the handler, which has seen that the way splits. Preemption is disabled.
-    Splits(Func),
+    /// In the handler, which has seen that the destination depends on the task. Preemption is disabled.
+    PerTask(Func),
     /// The handler has chosen; the task has yet to go there.
     Chosen(Func, Version),
     /// On the way to user mode, or in the idle loop: it has cleared its flag. Preemption is
@@ -365,7 +365,7 @@ impl Task {
 
     /// Whether it can be preempted, and so be found not to run.
     pub fn is_preemptible(&self) -> bool {
-        self.look == Look::None && !matches!(self.at, At::Splits(_) | At::Cleared | At::Read(_))
+        self.look == Look::None && !matches!(self.at, At::PerTask(_) | At::Cleared | At::Read(_))
     }
 
     /// The addresses on its stack.
@@ -373,7 +373,7 @@ impl Task {
         let innermost = match self.at {
             At::In(code) => Some(Word::Code(code)),
             // Where it has chosen to go is in saved registers, and seen or not.
-            At::Entered(func) | At::Splits(func) | At::Chosen(func, _) => Some(Word::Hook(func)),
+            At::Entered(func) | At::PerTask(func) | At::Chosen(func, _) => Some(Word::Hook(func)),
             At::Away | At::Cleared | At::Read(_) => None,
         };
         innermost.into_iter().chain(self.caller.map(Word::Code))
@@ -403,16 +403,16 @@ pub enum Entry {
 
 /// What the handler finds in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Steady {
+pub enum Slot {
     To(Version),
-    Split,
+    InTransition,
 }
 
 /// A function, with what the core knows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Redirect {
     pub entry: Entry,
-    pub steady: Steady,
+    pub slot: Slot,
     pub patched: Version,
     pub unpatched: Version,
     /// The function stack: which patches are on it. The newer is above.
@@ -604,11 +604,11 @@ impl World {
     }
 
     /// What those run who do not have the function of `patch`.
-    pub fn below(&self, patch: Patch, func: Func) -> Version {
+    pub fn replaced(&self, patch: Patch, func: Func) -> Version {
         let stack = self.func(func).stack;
         let older_first = Patch::ALL.into_iter().take_while(|&other| other != patch);
-        let below = older_first.filter(|&other| stack.has(other)).last();
-        below.and_then(|below| self.replacement(below, func))
+        let replaced = older_first.filter(|&other| stack.has(other)).last();
+        replaced.and_then(|patch| self.replacement(patch, func))
     }
 
     /// Makes a version of a destination.

@@ -3,7 +3,7 @@
 # KLP-APPEND: isolcpus=1
 # CPU 1 is isolated: a transition sends it no interrupt and gives it no work, but for
 # what patching text does, and its task switches all the same. That a CPU which is
-# not isolated is interrupted is a case of test-ways.sh.
+# not isolated is interrupted is a case of test-switch-reasons.sh.
 . "$(dirname "$0")/klpr.sh"
 plan 3
 
@@ -56,7 +56,7 @@ undisturbed() {
 	}
 }
 
-way() { events "klp_task_switch: pid=$1 .*direction=$2 way=" | sed 's/.* way=//' | sort -u | xargs; }
+reason() { events "klp_task_switch: pid=$1 .*direction=$2 reason=" | sed 's/.* reason=//' | sort -u | xargs; }
 
 PID=
 end_task() {
@@ -87,13 +87,13 @@ record
 load klpr_patch_a
 stop_recording
 undisturbed
-[ -n "$(way "$PID" patched)" ] || fail "the task has not switched"
+[ -n "$(reason "$PID" patched)" ] || fail "the task has not switched"
 expect $TARGET/parameters/one 101
 record
 disable klpr_patch_a
 stop_recording
 undisturbed
-[ -n "$(way "$PID" unpatched)" ] || fail "the task has not switched back"
+[ -n "$(reason "$PID" unpatched)" ] || fail "the task has not switched back"
 end_task
 unload klpr_patch_a
 no_target
@@ -110,7 +110,7 @@ waits() {
 	record
 	load_nowait klpr_patch_a
 	sleep 2
-	was=$(way "$PID" patched)
+	was=$(reason "$PID" patched)
 	if [ -z "$was" ]; then
 		expect $LP/klpr_patch_a/transition 1
 		expect "/proc/$PID/patch_state" 0

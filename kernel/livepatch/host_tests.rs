@@ -4,16 +4,17 @@
 
 #![allow(dead_code)]
 
+mod backoff;
 #[cfg(test)]
 mod fuzz;
 mod names;
-mod phase;
 mod ranges;
 mod rela;
 mod route;
 mod sort;
+mod target;
 
-/// Looks at the sources of the unit tests.
+/// Checks the sources of the unit tests.
 ///
 /// In the kernel, `kunit_tests` puts KUnit's `assert!` and `assert_eq!` before each `#[test]`
 /// function. One that fails ends its case. All that panics otherwise, such as a core macro in a

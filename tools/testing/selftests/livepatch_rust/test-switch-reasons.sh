@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Each task switches by the way that is meant for it, as the trace event says.
+# Each task switches for the reason that is meant for it, as the trace event says.
 # Tests run on CPU 0; a task that is to be alone on its CPU has CPU 1.
 . "$(dirname "$0")/klpr.sh"
 plan 12
@@ -65,21 +65,21 @@ stop_recording() {
 events() { grep -E -- "$1" $TRACING/trace; }
 show_events() { events klp_task_switch: | tail -n 40 | sed 's/^/    /'; }
 
-# way PID DIRECTION: the ways by which it went there. The idle tasks all have the
+# reason PID DIRECTION: the reasons for which it switched. The idle tasks all have the
 # PID 0: "0 comm=swapper/1".
-way() { events "klp_task_switch: pid=$1 .*direction=$2 way=" | sed 's/.* way=//' | sort -u | xargs; }
+reason() { events "klp_task_switch: pid=$1 .*direction=$2 reason=" | sed 's/.* reason=//' | sort -u | xargs; }
 
 # went PID DIRECTION WAY
 went() {
 	local was
-	was=$(way "$1" "$2")
+	was=$(reason "$1" "$2")
 	[ "$was" = "$3" ] || {
 		show_events
 		fail "task $1 switched to $2 by '$was', not by $3"
 	}
 }
 
-# there PID WAY: patch the target, with a task that is to switch by that way in one
+# there PID REASON: patch the target, with a task that is to switch for that reason in one
 # of five tries: it may be preempted, or, if it is an idle one, something else run
 # on its CPU, at the moment when somebody looks at it.
 there() {
@@ -88,7 +88,7 @@ there() {
 		record
 		load klpr_patch_a
 		stop_recording
-		was=$(way "$1" patched)
+		was=$(reason "$1" patched)
 		disable klpr_patch_a
 		unload klpr_patch_a
 		[ "$was" != "$2" ] || return 0
@@ -97,7 +97,7 @@ there() {
 	fail "task $1 has switched by '$was' each time, not by $2"
 }
 
-# there_and_back WAY: patch and unpatch, with a task that is to switch by that way.
+# there_and_back REASON: patch and unpatch, with a task that is to switch for that reason.
 # A task that runs may have been preempted at the moment when somebody looks at
 # it, and then switches by that look; it has more than one try.
 there_and_back() {
@@ -107,11 +107,11 @@ there_and_back() {
 		target
 		record
 		load klpr_patch_a
-		there=$(way "$PID" patched)
+		there=$(reason "$PID" patched)
 		echo >$TRACING/trace
 		disable klpr_patch_a
 		stop_recording
-		back=$(way "$PID" unpatched)
+		back=$(reason "$PID" unpatched)
 		[ "$there $back" != "$1 $1" ] || break
 		[ "$try" -lt "$tries" ] || {
 			show_events
@@ -297,11 +297,11 @@ stuck() {
 	# A switch is traced when it is done.
 	sleep 0.1
 	echo 0 >$TRACING/tracing_on
-	was=$(way "$PID" unpatched)
+	was=$(reason "$PID" unpatched)
 	if [ -z "$was" ] && [ "$transition $state" != "1 1" ]; then
 		fail "the task's state is $state, in the transition $transition, and nothing was traced"
 	fi
-	events 'way=exit_to_user' >/dev/null && fail "the hook was not left out"
+	events 'reason=exit_to_user' >/dev/null && fail "the hook was not left out"
 	echo N >$SKIP_HOOK
 	# It is the last one.
 	end_tasks
