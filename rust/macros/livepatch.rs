@@ -145,68 +145,84 @@ impl Attributes {
     fn parse(input: ParseStream<'_>, what: &str, known: &[(&str, &str)]) -> Result<Self> {
         let mut this = Self::default();
         for attr in input.call(Attribute::parse_outer)? {
-            let is_known = ["doc", "cfg"]
-                .iter()
-                .chain(known.iter().map(|(name, _)| name))
-                .any(|name| attr.path().is_ident(name));
-            if !is_known {
-                let forms: String = known
-                    .iter()
-                    .map(|(_, form)| format!("`{form}`, "))
-                    .collect();
-                return Err(Error::new_spanned(
-                    attr,
-                    format!(
-                        "unknown attribute: {what} may have {forms}`#[cfg(<predicate>)]` and doc \
-                        comments"
-                    ),
-                ));
-            }
-            let twice = match &attr.meta {
-                Meta::List(list) if list.path.is_ident("sympos") => {
-                    let number: LitInt = list.parse_args()?;
-                    let sympos = number.base10_parse()?;
-                    if sympos == 0 {
-                        return Err(Error::new_spanned(
-                            number,
-                            "`sympos` counts from 1; leave it out where the name is unique",
-                        ));
-                    }
-                    this.sympos.replace(sympos).is_some()
-                }
-                Meta::List(list) if list.path.is_ident("symbol") => {
-                    this.symbol.replace(list.parse_args()?).is_some()
-                }
-                Meta::List(list) if list.path.is_ident("original") => {
-                    let caller = list.parse_args_with(|input: ParseStream<'_>| {
-                        Ok((input.parse()?, input.parse()?))
-                    })?;
-                    this.original.replace(caller).is_some()
-                }
-                Meta::Path(path) if path.is_ident("percpu") => {
-                    this.percpu.replace(path.clone()).is_some()
-                }
-                Meta::NameValue(value) if value.path.is_ident("doc") => {
-                    this.docs.push(attr.clone());
-                    false
-                }
-                Meta::List(list) if list.path.is_ident("cfg") => {
-                    this.cfgs.push(attr.clone());
-                    false
-                }
-                _ => {
-                    return Err(Error::new_spanned(
-                        attr,
-                        "this attribute is not written like that",
-                    ))
-                }
-            };
+            check_known(&attr, what, known)?;
+            let twice = this.take(&attr)?;
             if twice {
                 return Err(Error::new_spanned(attr, "this is given twice"));
             }
         }
         Ok(this)
     }
+
+    /// Takes in what `attr` says, and returns whether another one has said it before.
+    fn take(&mut self, attr: &Attribute) -> Result<bool> {
+        Ok(match &attr.meta {
+            Meta::List(list) if list.path.is_ident("sympos") => {
+                let sympos = parse_sympos(list.parse_args()?)?;
+                self.sympos.replace(sympos).is_some()
+            }
+            Meta::List(list) if list.path.is_ident("symbol") => {
+                self.symbol.replace(list.parse_args()?).is_some()
+            }
+            Meta::List(list) if list.path.is_ident("original") => {
+                let caller = list.parse_args_with(|input: ParseStream<'_>| {
+                    Ok((input.parse()?, input.parse()?))
+                })?;
+                self.original.replace(caller).is_some()
+            }
+            Meta::Path(path) if path.is_ident("percpu") => {
+                self.percpu.replace(path.clone()).is_some()
+            }
+            Meta::NameValue(value) if value.path.is_ident("doc") => {
+                self.docs.push(attr.clone());
+                false
+            }
+            Meta::List(list) if list.path.is_ident("cfg") => {
+                self.cfgs.push(attr.clone());
+                false
+            }
+            _ => {
+                return Err(Error::new_spanned(
+                    attr,
+                    "this attribute is not written like that",
+                ))
+            }
+        })
+    }
+}
+
+/// Refuses an attribute of `what` that is not among `known`, doc comments and `#[cfg]`.
+fn check_known(attr: &Attribute, what: &str, known: &[(&str, &str)]) -> Result<()> {
+    let is_known = ["doc", "cfg"]
+        .iter()
+        .chain(known.iter().map(|(name, _)| name))
+        .any(|name| attr.path().is_ident(name));
+    if is_known {
+        return Ok(());
+    }
+    let forms: String = known
+        .iter()
+        .map(|(_, form)| format!("`{form}`, "))
+        .collect();
+    Err(Error::new_spanned(
+        attr,
+        format!(
+            "unknown attribute: {what} may have {forms}`#[cfg(<predicate>)]` and doc \
+            comments"
+        ),
+    ))
+}
+
+/// The `number` in `#[sympos(<number>)]`.
+fn parse_sympos(number: LitInt) -> Result<u64> {
+    let sympos = number.base10_parse()?;
+    if sympos == 0 {
+        return Err(Error::new_spanned(
+            number,
+            "`sympos` counts from 1; leave it out where the name is unique",
+        ));
+    }
+    Ok(sympos)
 }
 
 /// The attributes that name one of several symbols.
@@ -403,35 +419,64 @@ impl Function {
         }})
     }
 
-    /// Expands to the function that calls this one of `object`, if there is to be one, and to what
-    /// finds the way past its hook, in `funcs`, where it comes after `before`.
-    fn expand_caller(
-        &self,
-        object: &Name,
-        funcs: &Ident,
+    /// The call of this function of `object` itself, if there is to be one. Those `before` it come
+    /// first in the list of the object's functions.
+    fn original_call<'a>(
+        &'a self,
+        object: &'a Name,
         before: &[Function],
-    ) -> Option<(TokenStream, [TokenStream; 2])> {
+    ) -> Option<OriginalCall<'a>> {
         let (Some(caller), Original::Declared(sig)) = (&self.caller, &self.original) else {
             return None;
         };
         let label = made_for("__livepatch_original", object, &self.name, self.sympos).to_string();
         let behind = format_ident!("{}", label.to_uppercase(), span = caller.name.span());
+        Some(OriginalCall {
+            cfgs: &self.cfgs,
+            caller,
+            sig,
+            called: &self.name,
+            object,
+            place: count(before.iter().map(|function| function.cfgs.as_slice())),
+            label,
+            behind,
+        })
+    }
+}
+
+/// A call of a function that is replaced, past its hook.
+struct OriginalCall<'a> {
+    cfgs: &'a [Attribute],
+    caller: &'a Caller,
+    sig: &'a Signature,
+    called: &'a Name,
+    object: &'a Name,
+    /// Where the function is in the list of those of the object.
+    place: TokenStream,
+    /// The symbol of the code that goes past the hook.
+    label: String,
+    /// The static that says where the function goes on behind its hook.
+    behind: Ident,
+}
+
+impl OriginalCall<'_> {
+    /// Expands to the function of the patch that makes the call.
+    fn expand(&self) -> TokenStream {
+        let Self {
+            cfgs,
+            label,
+            behind,
+            ..
+        } = self;
         let Caller {
             docs,
             visibility,
             name,
-        } = caller;
-        let cfgs = &self.cfgs;
-        let output = &sig.output;
-        let (types, args) = arguments(sig);
-        let doc = format!(
-            "\n\nCalls `{}()` of {}, which the patch replaces, itself.\n\n\
-            # Safety\n\n\
-            As for that function. {} must be patched, and stay so until it returns, as it does for \
-            a replacement of one of its functions.",
-            self.name.text, object.text, object.text
-        );
-        let item = quote! {
+        } = self.caller;
+        let output = &self.sig.output;
+        let (types, args) = arguments(self.sig);
+        let doc = self.doc();
+        quote! {
             #(#cfgs)*
             static #behind: ::kernel::livepatch::declare::Behind =
                 ::kernel::livepatch::declare::Behind::unknown();
@@ -461,36 +506,67 @@ impl Function {
                 // function has this type.
                 unsafe { function(#(#args),*) }
             }
-        };
-        let before = count(before.iter().map(|function| function.cfgs.as_slice()));
-        let stub = quote! {
+        }
+    }
+
+    /// What is said of the function of the patch.
+    fn doc(&self) -> String {
+        format!(
+            "\n\nCalls `{}()` of {}, which the patch replaces, itself.\n\n\
+            # Safety\n\n\
+            As for that function. {} must be patched, and stay so until it returns, as it does for \
+            a replacement of one of its functions.",
+            self.called.text, self.object.text, self.object.text
+        )
+    }
+
+    /// Expands to the declaration of the code that goes past the hook.
+    fn expand_stub(&self) -> TokenStream {
+        let label = &self.label;
+        quote! {
             extern "C" {
                 #[link_name = #label]
                 fn stub();
             }
-        };
-        let resolve = quote! {
+        }
+    }
+
+    /// Expands to what finds the way past the hook; `funcs` is the list of the object's functions.
+    fn expand_resolve(&self, funcs: &Ident) -> TokenStream {
+        let Self {
+            cfgs,
+            place,
+            behind,
+            ..
+        } = self;
+        let stub = self.expand_stub();
+        quote! {
             #(#cfgs)*
             {
                 #stub
                 let funcs = #funcs.get().cast::<::kernel::bindings::klp_func>();
-                let func = funcs.wrapping_add(#before);
+                let func = funcs.wrapping_add(#place);
                 // SAFETY: By the requirement of this function. The function has this code, which
                 // nobody calls while the object is not patched, as callers promise.
                 unsafe {
                     ::kernel::livepatch::declare::resolve(func, &#behind, stub as *const ())
                 }?;
             }
-        };
-        let forget = quote! {
+        }
+    }
+
+    /// Expands to what forgets that way.
+    fn expand_forget(&self) -> TokenStream {
+        let Self { cfgs, behind, .. } = self;
+        let stub = self.expand_stub();
+        quote! {
             #(#cfgs)*
             {
                 #stub
                 // SAFETY: As in `resolve`.
                 unsafe { ::kernel::livepatch::declare::forget(&#behind, stub as *const ()) };
             }
-        };
-        Some((item, [resolve, forget]))
+        }
     }
 }
 
@@ -498,13 +574,46 @@ impl Function {
 enum SymbolKind {
     /// `unsafe extern "C" fn name(…) -> …`.
     Function(Box<Signature>),
-    /// `static name: <type>`.
-    Variable {
-        name: Ident,
-        type_: Box<Type>,
-        /// Whether each CPU has its own.
-        is_percpu: bool,
-    },
+    Variable(Box<KernelVariable>),
+}
+
+/// `static name: <type>`.
+struct KernelVariable {
+    name: Ident,
+    type_: Type,
+    /// Whether each CPU has its own.
+    is_percpu: bool,
+}
+
+impl KernelVariable {
+    /// The kind of the variable, for [`type_symbol`].
+    fn kind(&self) -> &'static str {
+        if self.is_percpu {
+            "percpu"
+        } else {
+            "var"
+        }
+    }
+
+    /// The type of what says where the variable is.
+    fn pointer(&self) -> TokenStream {
+        let type_ = &self.type_;
+        if self.is_percpu {
+            quote!(::kernel::livepatch::PerCpu<#type_>)
+        } else {
+            quote!(::core::ptr::NonNull<#type_>)
+        }
+    }
+
+    /// Expands to a value of that type, from the address `found`.
+    fn expand_pointer(&self) -> TokenStream {
+        if self.is_percpu {
+            // SAFETY: That it is one of these is the author's promise.
+            quote!(unsafe { ::kernel::livepatch::PerCpu::new(found) })
+        } else {
+            quote!(found)
+        }
+    }
 }
 
 /// A function or a variable that is not exported: `#[sympos(2)] <declaration>`.
@@ -526,12 +635,12 @@ impl Parse for Symbol {
             input.parse::<Token![static]>()?;
             let name: Ident = input.parse()?;
             input.parse::<Token![:]>()?;
-            let kind = SymbolKind::Variable {
+            let variable = KernelVariable {
                 name: name.clone(),
                 type_: input.parse()?,
                 is_percpu: attributes.percpu.is_some(),
             };
-            (name, kind)
+            (name, SymbolKind::Variable(Box::new(variable)))
         } else {
             let signature: Signature = input.parse()?;
             check_signature(&signature)?;
@@ -576,18 +685,28 @@ fn describe_relocation(object: &str, place: &str, symbol: &str) -> String {
 }
 
 impl Symbol {
+    /// The name of the place that has the address of the symbol of `object`.
+    fn slot(&self, object: &Name) -> Ident {
+        made_for("__livepatch", object, &self.name, self.sympos)
+    }
+
+    /// The symbol to which a livepatch relocation refers.
+    fn link_name(&self, object: &Name) -> String {
+        format!(
+            ".klp.sym.{}.{},{}",
+            object.text, self.name.text, self.sympos
+        )
+    }
+
     /// Expands to a function that calls the symbol of `object`, or returns where it is, and to the
-    /// name of the place that has its address.
+    /// place that has its address.
     ///
     /// The address comes by a livepatch relocation. Linkers do not know these; therefore it is
     /// described in a section from which `objtool klp post-link` makes it in the end. The symbol is
     /// weak so that the module can be linked until then.
-    fn expand(&self, object: &Name) -> (TokenStream, Ident) {
-        let slot = made_for("__livepatch", object, &self.name, self.sympos);
-        let symbol = format!(
-            ".klp.sym.{}.{},{}",
-            object.text, self.name.text, self.sympos
-        );
+    fn expand(&self, object: &Name) -> TokenStream {
+        let slot = self.slot(object);
+        let symbol = self.link_name(object);
         let asm = format!(
             "\n.weak \"{symbol}\"\n\
             .pushsection .data..livepatch, \"aw\"\n\
@@ -598,7 +717,11 @@ impl Symbol {
             describe_relocation(&object.text, &slot.to_string(), &format!("\"{symbol}\""))
         );
         let cfgs = &self.cfgs;
-        let address = quote! {
+        let user = match &self.kind {
+            SymbolKind::Function(signature) => self.expand_function(object, signature),
+            SymbolKind::Variable(variable) => self.expand_variable(object, variable),
+        };
+        quote! {
             #(#cfgs)*
             ::core::arch::global_asm!(
                 #asm,
@@ -609,18 +732,21 @@ impl Symbol {
             extern "C" {
                 static #slot: ::kernel::livepatch::declare::Address;
             }
-        };
-        let user = match &self.kind {
-            SymbolKind::Function(signature) => {
-                self.expand_function(object, signature, &slot, &symbol)
-            }
-            SymbolKind::Variable {
-                name,
-                type_,
-                is_percpu,
-            } => self.expand_variable(object, name, type_, *is_percpu, &slot),
-        };
-        (quote!(#address #user), slot)
+
+            #user
+        }
+    }
+
+    /// Expands to a check that the symbol of `object` is there.
+    fn expand_check(&self, object: &Name) -> TokenStream {
+        let slot = self.slot(object);
+        let name = &self.name.text;
+        let cfgs = &self.cfgs;
+        quote! {
+            #(#cfgs)*
+            // SAFETY: The static is there, defined beside it.
+            unsafe { #slot.check(#name) }?;
+        }
     }
 
     /// Expands to what tells `make check-patch` of which type the symbol is.
@@ -639,33 +765,23 @@ impl Symbol {
     }
 
     /// Expands to a function that returns where the variable is.
-    fn expand_variable(
-        &self,
-        object: &Name,
-        name: &Ident,
-        type_: &Type,
-        is_percpu: bool,
-        slot: &Ident,
-    ) -> TokenStream {
-        let kind = if is_percpu { "percpu" } else { "var" };
-        let static_ = self.expand_type(kind, object, type_.to_token_stream());
+    fn expand_variable(&self, object: &Name, variable: &KernelVariable) -> TokenStream {
+        let KernelVariable {
+            name,
+            type_,
+            is_percpu,
+        } = variable;
+        let slot = self.slot(object);
+        let static_ = self.expand_type(variable.kind(), object, type_.to_token_stream());
         let (cfgs, docs, visibility) = (&self.cfgs, &self.docs, &self.visibility);
         let called = &self.name.text;
-        let which = if is_percpu {
+        let which = if *is_percpu {
             "where each CPU has"
         } else {
             "where there is"
         };
-        let (pointer, convert) = if is_percpu {
-            (
-                quote!(::kernel::livepatch::PerCpu<#type_>),
-                // SAFETY: That it is one of these is the author's promise.
-                quote!(unsafe { ::kernel::livepatch::PerCpu::new(found) }),
-            )
-        } else {
-            (quote!(::core::ptr::NonNull<#type_>), quote!(found))
-        };
         let doc = format!("\n\nReturns {which} `{called}` of {}.", object.text);
+        let (pointer, convert) = (variable.pointer(), variable.expand_pointer());
         let found = quote! {
             // SAFETY: The static is there, defined above.
             let found = ::core::ptr::NonNull::new(unsafe { #slot.get() } as *mut #type_);
@@ -709,34 +825,12 @@ impl Symbol {
     }
 
     /// Expands to a function that calls the symbol.
-    fn expand_function(
-        &self,
-        object: &Name,
-        signature: &Signature,
-        slot: &Ident,
-        symbol: &str,
-    ) -> TokenStream {
+    fn expand_function(&self, object: &Name, signature: &Signature) -> TokenStream {
         let name = &signature.ident;
-        let is_vmlinux = object.text == "vmlinux";
-        let object_name = &object.text;
-        // A jump of 5 bytes, whose last four are the distance to the symbol from behind them.
+        let slot = self.slot(object);
         let jump = format_ident!("{slot}_jump");
-        let jump_asm = format!(
-            "\n.pushsection .text, \"ax\", @progbits\n\
-            .type {jump}, @function\n\
-            {jump}:\n\
-            .L{jump}: jmp \"{symbol}\"\n\
-            .size {jump}, . - {jump}\n\
-            .popsection\n\
-            {}",
-            describe_relocation(
-                object_name,
-                &format!(".L{jump} + 1"),
-                &format!("\"{symbol}\" - 4")
-            )
-        );
-        let jump_name = jump.to_string();
-
+        let jump_code = self.expand_jump(object, &jump);
+        let call = expand_call(signature, &slot, &jump);
         let (cfgs, docs, visibility) = (&self.cfgs, &self.docs, &self.visibility);
         let output = &signature.output;
         let (types, args) = arguments(signature);
@@ -745,22 +839,13 @@ impl Symbol {
             object,
             quote!(unsafe extern "C" fn(#(#types),*) #output),
         );
-        let called = &self.name.text;
-        let module = (!is_vmlinux).then(|| {
-            format!(
-                " Returns `None` without calling it if {object_name} is not loaded.\n\n# Safety\n\n\
-                As for that function. {object_name} must not be unloaded meanwhile, as it is not \
-                where one of its functions runs, or what replaces one."
-            )
-        });
-        let module = module.unwrap_or("\n\n# Safety\n\nAs for that function.".into());
         // A paragraph of its own, behind what the author says.
-        let doc = format!("\n\nCalls `{called}()` of {object_name}.{module}");
+        let doc = self.function_doc(object);
         let result = match output {
             ReturnType::Default => quote!(()),
             ReturnType::Type(_, type_) => type_.to_token_stream(),
         };
-        let (result, absent, present) = if is_vmlinux {
+        let (result, absent, present) = if object.text == "vmlinux" {
             (result, None, quote!(result))
         } else {
             let absent = quote! {
@@ -777,15 +862,7 @@ impl Symbol {
             )
         };
         quote! {
-            // Where each address that is called has to be marked as such (IBT, kCFI), a function is
-            // not that nobody calls by its address. So it is jumped to, from a place that is called
-            // by name.
-            #[cfg(target_arch = "x86_64")]
-            #(#cfgs)*
-            ::core::arch::global_asm!(
-                #jump_asm,
-                reloc = const ::kernel::livepatch::declare::JUMP_RELOC_TYPE,
-            );
+            #jump_code
 
             #static_
 
@@ -794,24 +871,82 @@ impl Symbol {
             #[doc = #doc]
             #visibility unsafe fn #name(#(#args: #types),*) -> #result {
                 #absent
-                // Types of bindgen are C's, whatever the lint thinks of them.
-                #[cfg(target_arch = "x86_64")]
-                #[allow(improper_ctypes)]
-                extern "C" {
-                    #[link_name = #jump_name]
-                    fn function(#(#args: #types),*) #output;
-                }
-                // SAFETY: The relocation has written the address of the function, which has this
-                // type, as its author promises.
-                #[cfg(not(target_arch = "x86_64"))]
-                let function: unsafe extern "C" fn(#(#types),*) #output =
-                    unsafe { ::core::mem::transmute(#slot.get()) };
-                // SAFETY: By the requirement of this function. The author promises that the
-                // function has this type.
-                let result = unsafe { function(#(#args),*) };
+                #call
                 #present
             }
         }
+    }
+
+    /// What is said of the function that calls the symbol.
+    fn function_doc(&self, object: &Name) -> String {
+        let called = &self.name.text;
+        let object_name = &object.text;
+        let module = (object_name != "vmlinux").then(|| {
+            format!(
+                " Returns `None` without calling it if {object_name} is not loaded.\n\n# Safety\n\n\
+                As for that function. {object_name} must not be unloaded meanwhile, as it is not \
+                where one of its functions runs, or what replaces one."
+            )
+        });
+        let module = module.unwrap_or("\n\n# Safety\n\nAs for that function.".into());
+        format!("\n\nCalls `{called}()` of {object_name}.{module}")
+    }
+
+    /// Expands to a jump to the symbol, called `jump`.
+    fn expand_jump(&self, object: &Name, jump: &Ident) -> TokenStream {
+        let symbol = self.link_name(object);
+        // A jump of 5 bytes, whose last four are the distance to the symbol from behind them.
+        let asm = format!(
+            "\n.pushsection .text, \"ax\", @progbits\n\
+            .type {jump}, @function\n\
+            {jump}:\n\
+            .L{jump}: jmp \"{symbol}\"\n\
+            .size {jump}, . - {jump}\n\
+            .popsection\n\
+            {}",
+            describe_relocation(
+                &object.text,
+                &format!(".L{jump} + 1"),
+                &format!("\"{symbol}\" - 4")
+            )
+        );
+        let cfgs = &self.cfgs;
+        quote! {
+            // Where each address that is called has to be marked as such (IBT, kCFI), a function is
+            // not that nobody calls by its address. So it is jumped to, from a place that is called
+            // by name.
+            #[cfg(target_arch = "x86_64")]
+            #(#cfgs)*
+            ::core::arch::global_asm!(
+                #asm,
+                reloc = const ::kernel::livepatch::declare::JUMP_RELOC_TYPE,
+            );
+        }
+    }
+}
+
+/// Expands to a call that leaves what it returns in `result`: by `jump`, or, where there is none,
+/// by the address in `slot`.
+fn expand_call(signature: &Signature, slot: &Ident, jump: &Ident) -> TokenStream {
+    let output = &signature.output;
+    let (types, args) = arguments(signature);
+    let jump_name = jump.to_string();
+    quote! {
+        // Types of bindgen are C's, whatever the lint thinks of them.
+        #[cfg(target_arch = "x86_64")]
+        #[allow(improper_ctypes)]
+        extern "C" {
+            #[link_name = #jump_name]
+            fn function(#(#args: #types),*) #output;
+        }
+        // SAFETY: The relocation has written the address of the function, which has this type, as
+        // its author promises.
+        #[cfg(not(target_arch = "x86_64"))]
+        let function: unsafe extern "C" fn(#(#types),*) #output =
+            unsafe { ::core::mem::transmute(#slot.get()) };
+        // SAFETY: By the requirement of this function. The author promises that the function has
+        // this type.
+        let result = unsafe { function(#(#args),*) };
     }
 }
 
@@ -952,15 +1087,109 @@ impl Object {
         }
     }
 
-    /// Expands to the type with what the object does when it is patched and unpatched. `originals`
-    /// finds the functions that are called past their hooks, `states` are those of the patch.
-    fn hooks(
+    /// Expands to what the patch has for the object. `index` is the object's in the patch, and
+    /// `number` that of its first function.
+    fn expand(&self, index: usize, number: usize, types: &PatchTypes) -> Result<ExpandedObject> {
+        let list = format_ident!("FUNCS_{index}");
+        let functions = self.expand_functions(&list, number)?;
+
+        let calls: Vec<_> = self
+            .functions
+            .iter()
+            .enumerate()
+            .filter_map(|(index, function)| {
+                function.original_call(&self.name, &self.functions[..index])
+            })
+            .collect();
+        let originals = (!calls.is_empty()).then(|| format_ident!("Originals{index}"));
+        let resolver = originals
+            .as_ref()
+            .map(|originals| self.expand_originals(originals, &list, &calls));
+
+        let hooks = self.hooks(types, originals.as_ref());
+        let name = if self.is_vmlinux() {
+            quote!(::core::option::Option::None)
+        } else {
+            let name = self.name.c_string()?;
+            quote!(::core::option::Option::Some(#name))
+        };
+        let cfgs = &self.cfgs;
+        Ok(ExpandedObject {
+            functions: quote!(#functions #resolver),
+            callers: calls.iter().map(OriginalCall::expand).collect(),
+            symbols: self
+                .symbols
+                .iter()
+                .map(|symbol| symbol.expand(&self.name))
+                .collect(),
+            element: quote_spanned! {self.span()=>
+                #(#cfgs)*
+                ::kernel::livepatch::declare::object::<#hooks>(#name, #list.get().cast()),
+            },
+        })
+    }
+
+    /// Expands to the `list` of the functions, of which the first has this `number` in the patch.
+    fn expand_functions(&self, list: &Ident, number: usize) -> Result<TokenStream> {
+        let cfgs = &self.cfgs;
+        let len = count(self.functions.iter().map(|entry| entry.cfgs.as_slice()));
+        let functions = self
+            .functions
+            .iter()
+            .zip(number..)
+            .map(|(function, number)| function.expand(&self.name, number))
+            .collect::<Result<Vec<_>>>()?;
+        // They go on up to one that is all zero.
+        Ok(quote! {
+            #(#cfgs)*
+            static #list: Part<[::kernel::bindings::klp_func; #len + 1]> = Part::new([
+                #(#functions,)*
+                ::pin_init::zeroed(),
+            ]);
+        })
+    }
+
+    /// Expands to the type `originals`, which finds the ways of `calls` past the hooks; `list` is
+    /// that of the functions.
+    fn expand_originals(
         &self,
-        state: &TokenStream,
-        has_state: bool,
-        originals: Option<&Ident>,
-        states: Option<&Ident>,
+        originals: &Ident,
+        list: &Ident,
+        calls: &[OriginalCall<'_>],
     ) -> TokenStream {
+        let cfgs = &self.cfgs;
+        let resolve = calls.iter().map(|call| call.expand_resolve(list));
+        let forget = calls.iter().map(OriginalCall::expand_forget);
+        quote! {
+            #(#cfgs)*
+            struct #originals;
+
+            #(#cfgs)*
+            impl ::kernel::livepatch::declare::Originals for #originals {
+                unsafe fn resolve() -> ::kernel::error::Result {
+                    #(#resolve)*
+                    ::core::result::Result::Ok(())
+                }
+
+                unsafe fn forget() {
+                    #(#forget)*
+                }
+            }
+        }
+    }
+
+    /// Expands to checks that the symbols are there.
+    fn expand_symbol_checks(&self) -> TokenStream {
+        self.symbols
+            .iter()
+            .map(|symbol| symbol.expand_check(&self.name))
+            .collect()
+    }
+
+    /// Expands to the type with what the object does when it is patched and unpatched. `originals`
+    /// finds the functions that are called past their hooks.
+    fn hooks(&self, types: &PatchTypes, originals: Option<&Ident>) -> TokenStream {
+        let state = &types.state;
         // What a type lacks is reported where it is named.
         let span = self.span();
         let mut hooks = match &self.callbacks {
@@ -969,12 +1198,12 @@ impl Object {
             },
             None => quote!(::kernel::livepatch::declare::NoHooks),
         };
-        if let (true, Some(states)) = (self.is_vmlinux(), states) {
+        if let (true, Some(states)) = (self.is_vmlinux(), &types.states) {
             hooks = quote_spanned! {span=>
                 ::kernel::livepatch::declare::WithStates<#state, #states, #hooks>
             };
         }
-        if self.is_vmlinux() && has_state {
+        if self.is_vmlinux() && types.has_state {
             hooks = quote_spanned!(span=> ::kernel::livepatch::declare::WithPatch<#state, #hooks>);
         }
         // First of all: the other hooks may call them.
@@ -985,6 +1214,18 @@ impl Object {
         }
         hooks
     }
+}
+
+/// What the patch has for an object.
+struct ExpandedObject {
+    /// The list of its functions, and what finds the ways past their hooks.
+    functions: TokenStream,
+    /// What calls functions past their hooks.
+    callers: TokenStream,
+    /// What calls or finds its symbols.
+    symbols: TokenStream,
+    /// Its element in the list of objects.
+    element: TokenStream,
 }
 
 /// Shadow variables: `pub(crate) NAME: <type> = <id>`.
@@ -1013,6 +1254,43 @@ impl Parse for Variables {
             type_,
             id: input.parse()?,
         })
+    }
+}
+
+impl Variables {
+    /// Expands to the static, and to a check that none of those `before` it has its id. The patch
+    /// has this `state` of its own, and its module is called `module`.
+    fn expand(&self, before: &[Self], state: &TokenStream, module: &Literal) -> TokenStream {
+        let others = before.iter().map(|other| {
+            let (cfgs, id) = (&other.cfgs, &other.id);
+            quote!(#(#cfgs)* #id)
+        });
+        let Self {
+            docs,
+            cfgs,
+            visibility,
+            name,
+            type_,
+            id,
+        } = self;
+        quote_spanned! {type_.span()=>
+            #(#cfgs)*
+            const _: () =
+                ::kernel::livepatch::declare::check_shadow_id(#id, &[#(#others),*]);
+
+            // SAFETY: The patch has no other variables under this id, as was checked, and frees
+            // these when its module is unloaded.
+            #(#cfgs)*
+            #(#docs)*
+            #visibility static #name: #type_ =
+                unsafe { <#type_>::declare::<#state>(#module, #id) };
+        }
+    }
+
+    /// Expands to what frees them when the module is unloaded.
+    fn expand_unload(&self) -> TokenStream {
+        let (cfgs, name) = (&self.cfgs, &self.name);
+        quote_spanned!(self.type_.span()=> #(#cfgs)* #name.unload();)
     }
 }
 
@@ -1145,6 +1423,11 @@ impl Parse for StateEntry {
             type_: input.parse()?,
         })
     }
+}
+
+/// The name of the list of types that has the states from `index` on.
+fn states_from(index: usize) -> Ident {
+    format_ident!("States{index}")
 }
 
 /// `#[cfg]` of the opposite of all of `cfgs`.
@@ -1289,11 +1572,10 @@ impl Livepatch {
         Ok(())
     }
 
-    /// Expands to the list of states with its checks, to the type that has them all, and to a
-    /// pointer to the list.
-    fn expand_states(&self) -> (TokenStream, Option<Ident>, TokenStream) {
+    /// Expands to the list of states with its checks, and to the type that has them all.
+    fn expand_states(&self) -> TokenStream {
         if self.states.is_empty() {
-            return (TokenStream::new(), None, quote!(::core::ptr::null_mut()));
+            return TokenStream::new();
         }
         let len = count(self.states.iter().map(|state| state.cfgs.as_slice()));
         let elements = self.states.iter().map(|StateEntry { cfgs, type_ }| {
@@ -1302,56 +1584,205 @@ impl Livepatch {
                 ::kernel::livepatch::declare::state::<#type_>()
             }
         });
-        let mut items = quote! {
+        // A list of types, as pairs of one and the rest.
+        let pairs = (0..self.states.len()).map(|index| self.expand_state(index));
+        let end = states_from(self.states.len());
+        quote! {
             static STATES: Part<[::kernel::bindings::klp_state; #len + 1]> = Part::new([
                 #(#elements,)*
                 ::pin_init::zeroed(),
             ]);
-        };
-        // A list of types, as pairs of one and the rest.
-        for (index, StateEntry { cfgs, type_ }) in self.states.iter().enumerate() {
-            let (list, rest) = (
-                format_ident!("States{index}"),
-                format_ident!("States{}", index + 1),
-            );
-            let others = self.states.iter().take(index).map(|StateEntry { cfgs, type_ }| {
-                quote!(#(#cfgs)* <#type_ as ::kernel::livepatch::State>::ID)
-            });
-            let before = self.states.iter().take(index);
-            let before = count(before.map(|state| state.cfgs.as_slice()));
-            let absent = (!cfgs.is_empty()).then(|| {
-                let not = cfg_not(cfgs);
-                quote!(#not type #list = #rest;)
-            });
-            items.extend(quote_spanned! {type_.span()=>
-                #(#cfgs)*
-                type #list = (#type_, #rest);
-                #absent
 
-                // SAFETY: It is the one in this place of the list.
-                #(#cfgs)*
-                unsafe impl ::kernel::livepatch::declare::Placed for #type_ {
-                    fn place() -> *mut ::kernel::bindings::klp_state {
-                        let states = STATES.get().cast::<::kernel::bindings::klp_state>();
-                        // Those before it come first.
-                        states.wrapping_add(#before)
+            #(#pairs)*
+
+            type #end = ();
+        }
+    }
+
+    /// Expands to the type that has the states from `index` on, and to the place and the check of
+    /// the first of them.
+    fn expand_state(&self, index: usize) -> TokenStream {
+        let StateEntry { cfgs, type_ } = &self.states[index];
+        let before = &self.states[..index];
+        let (list, rest) = (states_from(index), states_from(index + 1));
+        let others = before.iter().map(|StateEntry { cfgs, type_ }| {
+            quote!(#(#cfgs)* <#type_ as ::kernel::livepatch::State>::ID)
+        });
+        let place = count(before.iter().map(|state| state.cfgs.as_slice()));
+        let absent = (!cfgs.is_empty()).then(|| {
+            let not = cfg_not(cfgs);
+            quote!(#not type #list = #rest;)
+        });
+        quote_spanned! {type_.span()=>
+            #(#cfgs)*
+            type #list = (#type_, #rest);
+            #absent
+
+            // SAFETY: It is the one in this place of the list.
+            #(#cfgs)*
+            unsafe impl ::kernel::livepatch::declare::Placed for #type_ {
+                fn place() -> *mut ::kernel::bindings::klp_state {
+                    let states = STATES.get().cast::<::kernel::bindings::klp_state>();
+                    // Those before it come first.
+                    states.wrapping_add(#place)
+                }
+            }
+
+            #(#cfgs)*
+            const _: () = ::kernel::livepatch::declare::check_id(
+                <#type_ as ::kernel::livepatch::State>::ID,
+                &[#(#others),*],
+            );
+        }
+    }
+
+    /// Expands to the type of the patch's own state, if the author has given none.
+    fn expand_stateless(&self) -> Option<TokenStream> {
+        self.type_.is_none().then(|| {
+            quote! {
+                /// The patch has no state of its own.
+                #[doc(hidden)]
+                struct __LivepatchState;
+
+                impl ::kernel::livepatch::Patch for __LivepatchState {
+                    fn init(
+                        _module: &'static ::kernel::ThisModule,
+                    ) -> impl ::pin_init::PinInit<Self, ::kernel::error::Error> {
+                        ::core::result::Result::Ok(Self)
                     }
                 }
+            }
+        })
+    }
 
-                #(#cfgs)*
-                const _: () = ::kernel::livepatch::declare::check_id(
-                    <#type_ as ::kernel::livepatch::State>::ID,
-                    &[#(#others),*],
-                );
-            });
+    /// Expands the objects, whose functions are numbered throughout.
+    fn expand_objects(&self, types: &PatchTypes) -> Result<Vec<ExpandedObject>> {
+        let mut functions = 0;
+        let objects = self.objects.iter().enumerate().map(|(index, object)| {
+            let number = functions;
+            functions += object.functions.len();
+            object.expand(index, number, types)
+        });
+        objects.collect()
+    }
+
+    /// Expands to the parameters that `module!` does not know.
+    fn expand_params(&self) -> Result<TokenStream> {
+        let params = self.params.iter().filter_map(|param| match param {
+            Param::Atomic(param) => Some(param.expand()),
+            Param::Fixed(_) => None,
+        });
+        params.collect()
+    }
+
+    /// Expands to the shadow variables of a patch that has this `state` of its own.
+    fn expand_shadow(&self, state: &TokenStream) -> TokenStream {
+        let module = Literal::byte_string(self.name.value().as_bytes());
+        let shadow = self.shadow.iter().enumerate();
+        shadow
+            .map(|(index, variables)| variables.expand(&self.shadow[..index], state, &module))
+            .collect()
+    }
+
+    /// Expands to the type of the module, which enables the patch with this `state`.
+    fn expand_module_type(&self, state: &TokenStream) -> Result<TokenStream> {
+        // Kbuild makes underscores of hyphens.
+        let module_cstr = Name {
+            text: self.name.value().replace('-', "_"),
+            span: Span::call_site(),
         }
-        let end = format_ident!("States{}", self.states.len());
-        items.extend(quote!(type #end = ();));
-        (
-            items,
-            Some(format_ident!("States0")),
-            quote!(STATES.get().cast()),
-        )
+        .c_string()?;
+        Ok(quote! {
+            /// The module: a patch that is enabled.
+            #[doc(hidden)]
+            struct __Livepatch(
+                #[expect(dead_code)]
+                ::kernel::livepatch::declare::Enabled<#state>
+            );
+
+            impl ::kernel::Module for __Livepatch {
+                fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
+                    // SAFETY: This is the initialisation of the patch's module.
+                    let enabled =
+                        unsafe { ::kernel::livepatch::declare::Enabled::new(module, #module_cstr) };
+                    ::core::result::Result::Ok(Self(enabled?))
+                }
+            }
+        })
+    }
+
+    /// Expands to the structures of the patch, for the core.
+    fn expand_structures(&self, objects: &[ExpandedObject], types: &PatchTypes) -> TokenStream {
+        let functions = objects.iter().map(|object| &object.functions);
+        let elements = objects.iter().map(|object| &object.element);
+        let object_count = count(self.objects.iter().map(|object| object.cfgs.as_slice()));
+        let states = self.expand_states();
+        let states_ptr = if types.states.is_some() {
+            quote!(STATES.get().cast())
+        } else {
+            quote!(::core::ptr::null_mut())
+        };
+        let replace = self.replace.as_ref().is_some_and(LitBool::value);
+        // The objects go on up to one that is all zero.
+        quote! {
+            #(#functions)*
+
+            static OBJECTS: Part<[::kernel::bindings::klp_object; #object_count + 1]> = Part::new([
+                #(#elements)*
+                ::pin_init::zeroed(),
+            ]);
+
+            #states
+
+            static PATCH: Part<::kernel::bindings::klp_patch> =
+                Part::new(::kernel::livepatch::declare::patch(
+                    OBJECTS.get().cast(),
+                    #states_ptr,
+                    #replace,
+                ));
+        }
+    }
+
+    /// Expands to what ties the structures of the patch to its `state`.
+    fn expand_declared(&self, state: &TokenStream) -> TokenStream {
+        // Those of vmlinux must be there when the module is initialised.
+        let vmlinux = self.objects.iter().filter(|object| object.is_vmlinux());
+        let checks = vmlinux.map(Object::expand_symbol_checks);
+        let unload = self.shadow.iter().map(Variables::expand_unload);
+        quote! {
+            static SLOT: ::kernel::livepatch::declare::Slot<#state> =
+                ::kernel::livepatch::declare::Slot::empty();
+
+            static PENDING: ::kernel::livepatch::declare::Pending =
+                ::kernel::livepatch::declare::Pending::none();
+
+            // SAFETY: `Enabled` closes it when it is dropped.
+            unsafe impl ::kernel::livepatch::declare::Owner for #state {
+                fn pending() -> &'static ::kernel::livepatch::declare::Pending {
+                    &PENDING
+                }
+            }
+
+            // SAFETY: What is returned is declared here, for this patch alone.
+            unsafe impl ::kernel::livepatch::declare::Declared for #state {
+                fn slot() -> &'static ::kernel::livepatch::declare::Slot<Self> {
+                    &SLOT
+                }
+
+                fn patch() -> *mut ::kernel::bindings::klp_patch {
+                    PATCH.get()
+                }
+
+                fn check_symbols() -> ::kernel::error::Result {
+                    #(#checks)*
+                    ::core::result::Result::Ok(())
+                }
+
+                fn free_shadow() {
+                    #(#unload)*
+                }
+            }
+        }
     }
 
     /// Expands to the declaration of the module.
@@ -1391,168 +1822,40 @@ fn twice(here: Span, first: Span, message: String) -> Error {
     error
 }
 
+/// The types of a patch that its objects are declared with.
+struct PatchTypes {
+    /// The type of the patch's own state.
+    state: TokenStream,
+    /// Whether that is the author's.
+    has_state: bool,
+    /// The list of the patch's states, if it has any.
+    states: Option<Ident>,
+}
+
+impl From<&Livepatch> for PatchTypes {
+    fn from(info: &Livepatch) -> Self {
+        let state = info.type_.as_ref().map(Type::to_token_stream);
+        Self {
+            has_state: state.is_some(),
+            state: state.unwrap_or_else(|| quote!(__LivepatchState)),
+            states: (!info.states.is_empty()).then(|| states_from(0)),
+        }
+    }
+}
+
 pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
     let module = info.expand_module()?;
-    let replace = info.replace.as_ref().is_some_and(LitBool::value);
-
-    let (state, stateless) = match &info.type_ {
-        Some(type_) => (type_.to_token_stream(), None),
-        None => (
-            quote!(__LivepatchState),
-            Some(quote! {
-                /// The patch has no state of its own.
-                #[doc(hidden)]
-                struct __LivepatchState;
-
-                impl ::kernel::livepatch::Patch for __LivepatchState {
-                    fn init(
-                        _module: &'static ::kernel::ThisModule,
-                    ) -> impl ::pin_init::PinInit<Self, ::kernel::error::Error> {
-                        ::core::result::Result::Ok(Self)
-                    }
-                }
-            }),
-        ),
-    };
-
-    let (states_items, states_type, states_ptr) = info.expand_states();
-
-    // The functions of each object go on up to one that is all zero, and so do the objects.
-    let mut funcs = TokenStream::new();
-    let mut objects = TokenStream::new();
-    let mut callers = TokenStream::new();
-    let mut numbers = 0..;
-    for (index, object) in info.objects.iter().enumerate() {
-        let list = format_ident!("FUNCS_{index}");
-        let object_cfgs = &object.cfgs;
-        let len = count(object.functions.iter().map(|entry| entry.cfgs.as_slice()));
-        let functions = object
-            .functions
-            .iter()
-            .zip(numbers.by_ref())
-            .map(|(function, number)| function.expand(&object.name, number))
-            .collect::<Result<Vec<_>>>()?;
-        funcs.extend(quote! {
-            #(#object_cfgs)*
-            static #list: Part<[::kernel::bindings::klp_func; #len + 1]> = Part::new([
-                #(#functions,)*
-                ::pin_init::zeroed(),
-            ]);
-        });
-
-        let called: Vec<_> = object
-            .functions
-            .iter()
-            .enumerate()
-            .filter_map(|(index, function)| {
-                function.expand_caller(&object.name, &list, &object.functions[..index])
-            })
-            .collect();
-        let originals = (!called.is_empty()).then(|| format_ident!("Originals{index}"));
-        if let Some(originals) = &originals {
-            let resolve = called.iter().map(|(_, [resolve, _])| resolve);
-            let forget = called.iter().map(|(_, [_, forget])| forget);
-            funcs.extend(quote! {
-                #(#object_cfgs)*
-                struct #originals;
-
-                #(#object_cfgs)*
-                impl ::kernel::livepatch::declare::Originals for #originals {
-                    unsafe fn resolve() -> ::kernel::error::Result {
-                        #(#resolve)*
-                        ::core::result::Result::Ok(())
-                    }
-
-                    unsafe fn forget() {
-                        #(#forget)*
-                    }
-                }
-            });
-            callers.extend(called.into_iter().map(|(item, _)| item));
-        }
-        let hooks = object.hooks(
-            &state,
-            info.type_.is_some(),
-            originals.as_ref(),
-            states_type.as_ref(),
-        );
-        let span = object.span();
-        let name = if object.is_vmlinux() {
-            quote!(::core::option::Option::None)
-        } else {
-            let name = object.name.c_string()?;
-            quote!(::core::option::Option::Some(#name))
-        };
-        objects.extend(quote_spanned! {span=>
-            #(#object_cfgs)*
-            ::kernel::livepatch::declare::object::<#hooks>(#name, #list.get().cast()),
-        });
-    }
-    let object_count = count(info.objects.iter().map(|object| object.cfgs.as_slice()));
-
-    // Those of vmlinux must be there when the module is initialised.
-    let mut symbols = TokenStream::new();
-    let mut resolved = TokenStream::new();
-    for object in &info.objects {
-        for symbol in &object.symbols {
-            let (function, slot) = symbol.expand(&object.name);
-            symbols.extend(function);
-            if object.is_vmlinux() {
-                let name = &symbol.name.text;
-                let cfgs = &symbol.cfgs;
-                resolved.extend(quote! {
-                    #(#cfgs)*
-                    // SAFETY: The static is there, defined beside it.
-                    unsafe { #slot.check(#name) }?;
-                });
-            }
-        }
-    }
-
-    let params = info.params.iter().filter_map(|param| match param {
-        Param::Atomic(param) => Some(param.expand()),
-        Param::Fixed(_) => None,
-    });
-    let params = params.collect::<Result<Vec<_>>>()?;
-
-    let module_name = Literal::byte_string(info.name.value().as_bytes());
-    // Kbuild makes underscores of hyphens.
-    let module_cstr = Name {
-        text: info.name.value().replace('-', "_"),
-        span: Span::call_site(),
-    }
-    .c_string()?;
-    let shadow = info.shadow.iter().enumerate().map(|(index, variables)| {
-        let others = info.shadow.iter().take(index).map(|other| {
-            let (cfgs, id) = (&other.cfgs, &other.id);
-            quote!(#(#cfgs)* #id)
-        });
-        let Variables {
-            docs,
-            cfgs,
-            visibility,
-            name,
-            type_,
-            id,
-        } = variables;
-        quote_spanned! {type_.span()=>
-            #(#cfgs)*
-            const _: () =
-                ::kernel::livepatch::declare::check_shadow_id(#id, &[#(#others),*]);
-
-            // SAFETY: The patch has no other variables under this id, as was checked, and frees
-            // these when its module is unloaded.
-            #(#cfgs)*
-            #(#docs)*
-            #visibility static #name: #type_ =
-                unsafe { <#type_>::declare::<#state>(#module_name, #id) };
-        }
-    });
-    let unload = info.shadow.iter().map(|variables| {
-        let (cfgs, name) = (&variables.cfgs, &variables.name);
-        quote_spanned!(variables.type_.span()=> #(#cfgs)* #name.unload();)
-    });
-
+    let types = PatchTypes::from(&info);
+    let state = &types.state;
+    let stateless = info.expand_stateless();
+    let objects = info.expand_objects(&types)?;
+    let callers = objects.iter().map(|object| &object.callers);
+    let symbols = objects.iter().map(|object| &object.symbols);
+    let params = info.expand_params()?;
+    let module_type = info.expand_module_type(state)?;
+    let shadow = info.expand_shadow(state);
+    let structures = info.expand_structures(&objects, &types);
+    let declared = info.expand_declared(state);
     Ok(quote! {
         #[cfg(not(MODULE))]
         ::core::compile_error!("a livepatch is a module of its own: build it by `obj-m`");
@@ -1561,29 +1864,15 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
 
         #stateless
 
-        #(#shadow)*
+        #shadow
 
-        #symbols
+        #(#symbols)*
 
-        #callers
+        #(#callers)*
 
-        #(#params)*
+        #params
 
-        /// The module: a patch that is enabled.
-        #[doc(hidden)]
-        struct __Livepatch(
-            #[expect(dead_code)]
-            ::kernel::livepatch::declare::Enabled<#state>
-        );
-
-        impl ::kernel::Module for __Livepatch {
-            fn init(module: &'static ::kernel::ThisModule) -> ::kernel::error::Result<Self> {
-                // SAFETY: This is the initialisation of the patch's module.
-                let enabled =
-                    unsafe { ::kernel::livepatch::declare::Enabled::new(module, #module_cstr) };
-                ::core::result::Result::Ok(Self(enabled?))
-            }
-        }
+        #module_type
 
         const _: () = {
             use ::kernel::livepatch::declare::Part;
@@ -1593,54 +1882,9 @@ pub(crate) fn livepatch(info: Livepatch) -> Result<TokenStream> {
             #[used(compiler)]
             static LIVEPATCH: [u8; 12] = *b"livepatch=Y\0";
 
-            #funcs
+            #structures
 
-            static OBJECTS: Part<[::kernel::bindings::klp_object; #object_count + 1]> = Part::new([
-                #objects
-                ::pin_init::zeroed(),
-            ]);
-
-            #states_items
-
-            static PATCH: Part<::kernel::bindings::klp_patch> =
-                Part::new(::kernel::livepatch::declare::patch(
-                    OBJECTS.get().cast(),
-                    #states_ptr,
-                    #replace,
-                ));
-
-            static SLOT: ::kernel::livepatch::declare::Slot<#state> =
-                ::kernel::livepatch::declare::Slot::empty();
-
-            static PENDING: ::kernel::livepatch::declare::Pending =
-                ::kernel::livepatch::declare::Pending::none();
-
-            // SAFETY: `Enabled` closes it when it is dropped.
-            unsafe impl ::kernel::livepatch::declare::Owner for #state {
-                fn pending() -> &'static ::kernel::livepatch::declare::Pending {
-                    &PENDING
-                }
-            }
-
-            // SAFETY: What is returned is declared here, for this patch alone.
-            unsafe impl ::kernel::livepatch::declare::Declared for #state {
-                fn slot() -> &'static ::kernel::livepatch::declare::Slot<Self> {
-                    &SLOT
-                }
-
-                fn patch() -> *mut ::kernel::bindings::klp_patch {
-                    PATCH.get()
-                }
-
-                fn check_symbols() -> ::kernel::error::Result {
-                    #resolved
-                    ::core::result::Result::Ok(())
-                }
-
-                fn free_shadow() {
-                    #(#unload)*
-                }
-            }
+            #declared
         };
     })
 }
