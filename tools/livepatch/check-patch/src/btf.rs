@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Functions and types out of BTF, the kernel's own compact debug information.
+//! Functions and types from BTF, the kernel's own compact debug information.
 
 use crate::{
     error::{Error, Result},
     types::{pointer_to, Aggregate, Id, Kind, Member, Origin, Proto, Ty, Types, Values},
 };
 use btf_rs::{BtfType, Type};
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap},
+    rc::Rc,
+};
 
 /// A chain of typedefs and qualifiers that is longer than this is a loop.
 const MAX_CHAIN: usize = 64;
 /// Types within a name that is shown.
 const MAX_SHOWN: usize = 16;
-/// BTF does not tell the size of a pointer; livepatch is for 64-bit kernels.
+/// BTF does not record the size of a pointer; livepatch is for 64-bit kernels.
 const POINTER_SIZE: u64 = 8;
 
 /// The BTF of a file.
@@ -176,66 +180,32 @@ impl Btf {
     }
 
     fn kind(&self, bare: &Bare) -> Result<(Option<u64>, Kind)> {
-        let names = || {
-            let own = bare.ty.as_btf_type().and_then(|ty| self.name(ty));
-            own.iter().chain(&bare.typedefs).cloned().collect()
-        };
-        let aggregate = |size, members| {
-            let aggregate = Aggregate {
-                names: names(),
-                origin: Origin::C,
-                members,
-                align: None,
-                inner: None,
-                values: Values::All,
-            };
-            (size, Kind::Aggregate(aggregate))
-        };
-        let enumeration = |size: usize, values| {
-            let kind = Kind::Enum {
-                names: names(),
-                values,
-                origin: Origin::C,
-            };
-            (Some(size as u64), kind)
-        };
         Ok(match &bare.ty {
             Type::Void => (None, Kind::Void),
             Type::Int(int) => (Some(int.size() as u64), self.integer(int)),
             Type::Float(float) => (Some(float.size() as u64), Kind::Float),
-            Type::Ptr(ptr) => {
-                let kind = Kind::Pointer {
-                    to: chained(ptr),
-                    constant: Some(self.is_constant(chained(ptr))?),
-                    nonnull: false,
-                    abi: None,
-                };
-                (Some(POINTER_SIZE), kind)
-            }
+            Type::Ptr(ptr) => (Some(POINTER_SIZE), self.pointer(ptr)?),
             Type::Array(array) => self.array(array)?,
             Type::Struct(s) | Type::Union(s) => {
-                aggregate(Some(s.size() as u64), Some(self.members(s)))
+                let members = Some(self.members(s));
+                (Some(s.size() as u64), self.aggregate(bare, members))
             }
-            Type::Fwd(_) => aggregate(None, None),
+            Type::Fwd(_) => (None, self.aggregate(bare, None)),
             Type::Enum(e) => {
-                let value = |v: u32| {
-                    i128::from(if e.is_signed() {
-                        v as i32 as i64
-                    } else {
-                        v.into()
-                    })
+                let value = |v: u32| match e.is_signed() {
+                    true => i128::from(v as i32),
+                    false => v.into(),
                 };
-                enumeration(e.size(), e.members.iter().map(|m| value(m.val())).collect())
+                let values = e.members.iter().map(|m| value(m.val())).collect();
+                (Some(e.size() as u64), self.enumeration(bare, values))
             }
             Type::Enum64(e) => {
-                let value = |v: u64| {
-                    if e.is_signed() {
-                        i128::from(v as i64)
-                    } else {
-                        v.into()
-                    }
+                let value = |v: u64| match e.is_signed() {
+                    true => i128::from(v as i64),
+                    false => v.into(),
                 };
-                enumeration(e.size(), e.members.iter().map(|m| value(m.val())).collect())
+                let values = e.members.iter().map(|m| value(m.val())).collect();
+                (Some(e.size() as u64), self.enumeration(bare, values))
             }
             Type::FuncProto(proto) => (None, Kind::Function(self.proto(proto))),
             other => {
@@ -245,12 +215,47 @@ impl Btf {
         })
     }
 
+    fn pointer(&self, ptr: &btf_rs::Ptr) -> Result<Kind> {
+        Ok(Kind::Pointer {
+            to: chained(ptr),
+            constant: Some(self.is_constant(chained(ptr))?),
+            nonnull: false,
+            abi: None,
+        })
+    }
+
+    /// A struct or a union. `members` is `None` if it has only been declared.
+    fn aggregate(&self, bare: &Bare, members: Option<Vec<Member>>) -> Kind {
+        Kind::Aggregate(Aggregate {
+            names: self.names(bare),
+            origin: Origin::C,
+            members,
+            align: None,
+            inner: None,
+            values: Values::All,
+        })
+    }
+
+    fn enumeration(&self, bare: &Bare, values: BTreeSet<i128>) -> Kind {
+        Kind::Enum {
+            names: self.names(bare),
+            values,
+            origin: Origin::C,
+        }
+    }
+
+    /// The tag of a type, and its typedefs.
+    fn names(&self, bare: &Bare) -> Vec<String> {
+        let own = bare.ty.as_btf_type().and_then(|ty| self.name(ty));
+        own.iter().chain(&bare.typedefs).cloned().collect()
+    }
+
     fn integer(&self, int: &btf_rs::Int) -> Kind {
         let name = self.name(int).unwrap_or_default();
         if int.is_bool() || name == "_Bool" {
             Kind::Bool
         } else if matches!(name.as_str(), "float" | "double" | "long double") {
-            // pahole has no other kind for these unless it is told so.
+            // pahole has no other kind for these, unless an option asks for it.
             Kind::Float
         } else {
             Kind::Int {
@@ -270,7 +275,7 @@ impl Btf {
                 continue;
             }
             let size = self.ty(of)?.size.map(|size| size.saturating_mul(count));
-            // BTF does not tell an array of no elements from one of any number.
+            // BTF does not distinguish an array of no elements from one of any number.
             let count = Some(count).filter(|count| *count > 0);
             return Ok((size, Kind::Array { of, count }));
         }

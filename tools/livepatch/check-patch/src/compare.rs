@@ -4,7 +4,7 @@
 //!
 //! Arguments and return values are compared, and so is all that they lead to: members of structs,
 //! and arguments of functions behind pointers. Each pair of structs is compared once, however many
-//! ways lead to it.
+//! paths lead to it.
 
 use crate::{
     error::{Error, Result},
@@ -40,7 +40,7 @@ const MAX_NAMED: usize = 4;
 /// Scalars in a struct that is passed by value; one with more is not compared.
 const MAX_SCALARS: usize = 64;
 
-/// Who calls the function: that decides which way its arguments go.
+/// What calls the function: that decides the direction of its arguments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     /// The function is a replacement.
@@ -48,7 +48,7 @@ pub enum Caller {
     /// The function is one of the kernel's that the patch calls.
     Patch,
     /// It is a variable ([`Proto::of_variable`]), which both may read and write.
-    Nobody,
+    None,
 }
 
 /// Compares a function's type in the patch (`here`) with that in the kernel (`there`).
@@ -76,7 +76,7 @@ pub fn compare(here: &Typed<'_>, there: &Typed<'_>, caller: Caller) -> Result<Fi
         Caller::Patch => {
             comparison.protos(&here.proto, &there.proto, "", (Role::Out, Role::In))?;
         }
-        Caller::Nobody => {
+        Caller::None => {
             let place = Place {
                 at: "it".into(),
                 role: Role::Memory,
@@ -101,7 +101,7 @@ pub fn compare(here: &Typed<'_>, there: &Typed<'_>, caller: Caller) -> Result<Fi
             .differences
             .push(format!("{more} more differences"));
     }
-    // Nobody needs to know what is taken for granted of a wrong type.
+    // What is taken for granted of a wrong type does not matter.
     if !comparison.not_zero.is_empty() && comparison.found.differences.is_empty() {
         comparison.found.notes.push(format!(
             "Rust takes for granted here that {}",
@@ -111,7 +111,7 @@ pub fn compare(here: &Typed<'_>, there: &Typed<'_>, caller: Caller) -> Result<Fi
     Ok(comparison.found)
 }
 
-/// Which way a value goes.
+/// The direction of a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// By value, from the kernel to the patch.
@@ -185,7 +185,7 @@ struct Scalar {
 #[derive(Default)]
 struct Scalars {
     all: Vec<Scalar>,
-    /// Types that were looked into.
+    /// Types that were visited.
     steps: usize,
     /// Some are bit-fields, of which bindgen makes arrays of bytes.
     bit_fields: bool,
@@ -442,7 +442,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// Notes what Rust takes for granted of values that come from the kernel.
+    /// Records what Rust takes for granted of values that come from the kernel.
     fn values(&mut self, layer: &Layer, place: &Place, zero: &str) {
         if layer.not_zero && place.role != Role::Out {
             self.granted(format!("{} is never {zero}", place.name()));
@@ -463,7 +463,7 @@ impl Comparison<'_> {
         };
         let ((here_signed, here_char), (there_signed, there_char)) = (sign(&layer.ty), sign(there));
         self.values(layer, place, "0");
-        // The sign of a `char` in memory is nobody's concern.
+        // The sign of a `char` in memory does not matter.
         here_signed == there_signed || place.role == Role::Memory && (here_char || there_char)
     }
 
@@ -652,8 +652,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// Compares what two pointers point to that both name it. A difference is told as one of the
-    /// pointers where that says more.
+    /// Compares what two pointers point to that both name it. A difference is shown as one of the
+    /// pointers where that is clearer.
     fn pointed_to(
         &mut self,
         (here, h): (&Ty, Id),
@@ -761,7 +761,7 @@ impl Comparison<'_> {
             }
             match find(&member.name) {
                 Some(original) => self.member(aggregate.origin, member, original, of)?,
-                // Padding, bit-fields as bindgen writes them, or a place instead of a name.
+                // Padding, bit-fields as bindgen writes them, or an offset instead of a name.
                 None if rust && member.name.starts_with('_') => continue,
                 None if rust && self.placed(aggregate.origin, member, originals, of)? => {}
                 None => {
@@ -787,8 +787,8 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Compares a member that has another name in Rust with those of the kernel that are in its
-    /// place; of a union there are several, and one has to agree. Returns whether there are any.
+    /// Compares a member that has another name in Rust with those of the kernel at its
+    /// offset; of a union there are several, and one has to agree. Returns whether there are any.
     fn placed(
         &mut self,
         origin: Origin,
@@ -932,7 +932,7 @@ impl Comparison<'_> {
             alignment(self.there, id, 0)?,
         );
         if h.bytes == t.bytes {
-            // One of a callback far away is not worth a line.
+            // For a callback, it is not worth a line.
             if !self.there.tells_alignment() && !name.starts_with("the function that") {
                 self.note(format!(
                     "{name} is {show}, which is passed by value, and BTF does not tell its alignment"

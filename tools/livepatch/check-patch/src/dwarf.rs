@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Functions, variables and types out of DWARF, of C and of Rust.
+//! Functions, variables and types from DWARF, of C and of Rust.
 
 mod types;
 
@@ -24,13 +24,13 @@ type Entry<'a> = DebuggingInformationEntry<Reader<'a>>;
 
 /// Qualifiers and references are followed this far; more is a loop.
 const MAX_CHAIN: usize = 64;
-/// Types within types that are looked into for what a patch declares.
+/// Types within types that are searched for what a patch declares.
 const MAX_NESTING: usize = 16;
 
-/// More of these structs than that are in no patch.
+/// No patch has more of these structs than that.
 const MAX_INSTANCES: usize = 1 << 16;
 
-/// Where an entry is: its unit, and its place there.
+/// Where an entry is: its unit, and its offset there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Die {
     unit: usize,
@@ -52,7 +52,7 @@ pub struct Debug<'a> {
     memo: RefCell<HashMap<Id, Rc<Ty>>>,
 }
 
-/// A function as DWARF tells it.
+/// A function as DWARF describes it.
 pub struct Function {
     pub name: String,
     /// `None`: it has been inlined everywhere.
@@ -143,7 +143,7 @@ impl<'a> Debug<'a> {
         self.rust.get(die.unit).copied().unwrap_or(false)
     }
 
-    /// An entry as a type: its place in .debug_info, where the first is that of `void`.
+    /// An entry as a type: its offset in .debug_info, where the first is that of `void`.
     fn id(&self, die: Die) -> Id {
         let start = self.starts.get(die.unit).copied().unwrap_or(0);
         Id((start as u64)
@@ -161,7 +161,7 @@ impl<'a> Debug<'a> {
         }
     }
 
-    /// The entry at a place in .debug_info.
+    /// The entry at an offset in .debug_info.
     fn global(&self, at: usize) -> Result<Die> {
         let wild = || Error::new("its DWARF is malformed: a wild reference");
         let after = self.starts.partition_point(|start| *start <= at);
@@ -237,7 +237,7 @@ impl<'a> Debug<'a> {
         Ok(children)
     }
 
-    /// Call `visit` with each entry that has one of the tags.
+    /// Calls `visit` with each entry that has one of the tags.
     fn visit(
         &self,
         tags: &[gimli::DwTag],
@@ -265,7 +265,7 @@ impl<'a> Debug<'a> {
         Ok(())
     }
 
-    /// Find out which structs and enums are bindgen's; only needed for a patch in Rust.
+    /// Finds out which structs and enums are bindgen's; only needed for a patch in Rust.
     pub fn read_bindings(&mut self) -> Result<()> {
         let mut found = HashSet::new();
         for (index, unit) in self.units.iter().enumerate() {
@@ -305,8 +305,7 @@ impl<'a> Debug<'a> {
         Ok(())
     }
 
-    /// The entry of a function that tells its name and type: its own, or the one it is an
-    /// instance of.
+    /// The entry of a function, and those of which it is an instance: they have its name and type.
     fn origins(&self, die: Die) -> Result<Vec<(Die, Entry<'a>)>> {
         let mut chain = Vec::new();
         let mut at = die;
@@ -358,7 +357,7 @@ impl<'a> Debug<'a> {
             }
             let mut name = self.name(die, entry)?;
             let by_address = address.is_some_and(|address| addresses.contains(&address));
-            // Most functions have their names with them, and nobody asks for them.
+            // Most functions have their names with them, and are not wanted.
             if name
                 .as_ref()
                 .is_some_and(|name| !by_address && !wanted(name))
@@ -589,8 +588,8 @@ impl<'a> Debug<'a> {
         Ok(found)
     }
 
-    /// Where the structs of these names are within a type. Each type is looked into once, so that
-    /// one that is within itself comes to an end.
+    /// Where the structs of these names are within a type. Each type is searched once, so that
+    /// the search of one that is within itself ends.
     fn within(
         &self,
         ty: Die,
@@ -687,7 +686,7 @@ impl<'a> Debug<'a> {
             .map(|ty| (offset, ty)))
     }
 
-    /// The number of elements of an array, if it is told.
+    /// The number of elements of an array, if it is known.
     fn length(&self, array: Die) -> Result<Option<u64>> {
         let mut length = 1u64;
         for (_, entry) in self.children(array)? {

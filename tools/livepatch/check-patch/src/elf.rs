@@ -3,7 +3,7 @@
 //! ELF files, as one flat address space.
 //!
 //! The sections of a module all begin at address 0. Here each gets an address of its own, as the
-//! module loader does it, and relocations are applied, both to data and to DWARF. An undefined
+//! module loader does it, and relocations are applied, to data as well as to DWARF. An undefined
 //! symbol gets an address that no section has. From then on a pointer is a number, in a module as
 //! in a linked kernel, and on every architecture.
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use gimli::RunTimeEndian;
 use object::{
     Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarget, SectionFlags,
-    SectionIndex, SymbolSection,
+    SectionIndex, SymbolIndex, SymbolSection,
 };
 use std::{
     borrow::Cow,
@@ -59,31 +59,33 @@ pub struct Image<'a> {
     debug: HashMap<String, Cow<'a, [u8]>>,
 }
 
-/// Sections that hold something else than DWARF, and are kept by name as well.
+/// Sections without DWARF that are kept by name as well.
 const KEPT: &[&str] = &[".BTF", ".BTF.base", ".init.klp_objects", ".modinfo"];
 
-impl<'a> Image<'a> {
-    /// Read an ELF file. Relocations are applied if it is not linked.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
-        let file = object::File::parse(bytes)?;
-        let relocatable = file.kind() == object::ObjectKind::Relocatable;
-        let endian = if file.is_little_endian() {
-            RunTimeEndian::Little
-        } else {
-            RunTimeEndian::Big
-        };
+/// Where the sections of a file are, and which are code.
+struct Layout {
+    bases: HashMap<SectionIndex, u64>,
+    code: HashSet<SectionIndex>,
+    /// The addresses of symbols are offsets in their sections.
+    relocatable: bool,
+}
 
-        // Lay out the sections.
-        let mut bases: HashMap<SectionIndex, u64> = HashMap::new();
-        let mut code = HashSet::new();
+impl Layout {
+    /// Gives each section an address, which is that of the file if it is linked.
+    fn of(file: &object::File<'_>) -> Result<Self> {
+        let mut layout = Layout {
+            bases: HashMap::new(),
+            code: HashSet::new(),
+            relocatable: file.kind() == object::ObjectKind::Relocatable,
+        };
         let mut next = SECTION_ALIGN;
         for section in file.sections() {
             if is_code(&section) {
-                code.insert(section.index());
+                layout.code.insert(section.index());
             }
             let base = if !is_allocated(&section) {
                 0
-            } else if relocatable {
+            } else if layout.relocatable {
                 let base = next;
                 next = base
                     .checked_add(section.size())
@@ -96,13 +98,57 @@ impl<'a> Image<'a> {
             } else {
                 section.address()
             };
-            bases.insert(section.index(), base);
+            layout.bases.insert(section.index(), base);
         }
+        Ok(layout)
+    }
 
-        // Symbols, by their index for relocations, and those with names.
-        let mut addresses = HashMap::new();
-        let mut symbols = Vec::new();
-        let mut named = HashMap::new();
+    fn base(&self, section: SectionIndex) -> u64 {
+        self.bases.get(&section).copied().unwrap_or(0)
+    }
+
+    /// The address of a symbol, and whether it is undefined. `None`: it has none.
+    fn address(&self, symbol: &object::Symbol<'_, '_>) -> Option<(u64, bool)> {
+        match symbol.section() {
+            SymbolSection::Section(index) if self.relocatable => {
+                Some((self.base(index).wrapping_add(symbol.address()), false))
+            }
+            SymbolSection::Section(_) | SymbolSection::Absolute => Some((symbol.address(), false)),
+            // A special index is how a module refers to what livepatch relocates.
+            SymbolSection::Undefined | SymbolSection::Unknown | SymbolSection::Common => Some((
+                UNDEFINED_BASE + symbol.index().0 as u64 * UNDEFINED_STEP,
+                true,
+            )),
+            _ => None,
+        }
+    }
+
+    fn is_function(&self, symbol: &object::Symbol<'_, '_>) -> bool {
+        match symbol.kind() {
+            object::SymbolKind::Text => true,
+            object::SymbolKind::Data | object::SymbolKind::Tls => false,
+            // Assembly need not set the type of its symbols.
+            _ => symbol
+                .section_index()
+                .is_some_and(|section| self.code.contains(&section)),
+        }
+    }
+}
+
+/// The symbols of a file.
+#[derive(Default)]
+struct SymbolTable {
+    /// Those with names.
+    named: Vec<Symbol>,
+    /// Where in `named` a symbol is.
+    positions: HashMap<SymbolIndex, usize>,
+    /// All addresses, for relocations.
+    addresses: HashMap<SymbolIndex, u64>,
+}
+
+impl SymbolTable {
+    fn read(file: &object::File<'_>, layout: &Layout) -> Self {
+        let mut table = SymbolTable::default();
         let mut source: Option<Rc<str>> = None;
         for symbol in file.symbols() {
             let name = match symbol.name_bytes() {
@@ -114,104 +160,122 @@ impl<'a> Image<'a> {
                 source = name.map(Rc::from);
                 continue;
             }
-            let (address, undefined) = match symbol.section() {
-                SymbolSection::Section(index) => {
-                    let base = if relocatable {
-                        bases.get(&index).copied().unwrap_or(0)
-                    } else {
-                        0
-                    };
-                    (base.wrapping_add(symbol.address()), false)
-                }
-                SymbolSection::Absolute => (symbol.address(), false),
-                // A special index is how a module refers to what livepatch relocates.
-                SymbolSection::Undefined | SymbolSection::Unknown | SymbolSection::Common => (
-                    UNDEFINED_BASE + symbol.index().0 as u64 * UNDEFINED_STEP,
-                    true,
-                ),
-                _ => continue,
+            let Some((address, undefined)) = layout.address(&symbol) else {
+                continue;
             };
-            addresses.insert(symbol.index(), address);
+            table.addresses.insert(symbol.index(), address);
             let Some(name) = name else {
                 continue;
             };
-            let section = symbol.section_index();
-            named.insert(symbol.index(), symbols.len());
-            symbols.push(Symbol {
+            table.positions.insert(symbol.index(), table.named.len());
+            table.named.push(Symbol {
                 name,
                 address,
                 undefined,
                 in_code: false,
-                function: match symbol.kind() {
-                    object::SymbolKind::Text => true,
-                    object::SymbolKind::Data | object::SymbolKind::Tls => false,
-                    // Assembly need not say what its symbols are.
-                    _ => section.is_some_and(|section| code.contains(&section)),
-                },
+                function: layout.is_function(&symbol),
                 file: source.clone().filter(|_| symbol.is_local()),
-                section,
+                section: symbol.section_index(),
             });
         }
+        table
+    }
 
+    /// Sets for each undefined symbol that a section of code refers to that it does.
+    fn mark_references(&mut self, code: &object::Section<'_, '_>) {
+        for (_, relocation) in code.relocations() {
+            let RelocationTarget::Symbol(index) = relocation.target() else {
+                continue;
+            };
+            let position = self.positions.get(&index);
+            if let Some(symbol) = position.and_then(|position| self.named.get_mut(*position)) {
+                symbol.in_code |= symbol.undefined;
+            }
+        }
+    }
+}
+
+/// Applies the relocations of a section to its data.
+fn relocate_section(
+    data: &mut Cow<'_, [u8]>,
+    section: &object::Section<'_, '_>,
+    layout: &Layout,
+    addresses: &HashMap<SymbolIndex, u64>,
+    endian: RunTimeEndian,
+) -> Result<()> {
+    let address = |target| match target {
+        RelocationTarget::Symbol(index) => addresses.get(&index).copied(),
+        RelocationTarget::Section(index) => layout.bases.get(&index).copied(),
+        RelocationTarget::Absolute => Some(0),
+        _ => None,
+    };
+    for (offset, relocation) in section.relocations() {
+        relocate(data, offset, &relocation, endian, address).map_err(|what| {
+            let name = section.name().unwrap_or("");
+            Error::new(format!("a relocation of its section {name} {what}"))
+        })?;
+    }
+    Ok(())
+}
+
+impl<'a> Image<'a> {
+    /// Reads an ELF file. Relocations are applied if it is not linked.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self> {
+        let file = object::File::parse(bytes)?;
+        let layout = Layout::of(&file)?;
+        let mut table = SymbolTable::read(&file, &layout);
         let mut image = Image {
-            endian,
-            relocatable,
-            symbols,
+            endian: if file.is_little_endian() {
+                RunTimeEndian::Little
+            } else {
+                RunTimeEndian::Big
+            },
+            relocatable: layout.relocatable,
+            symbols: Vec::new(),
             sections: Vec::new(),
             debug: HashMap::new(),
         };
         for section in file.sections() {
-            let name = section.name().unwrap_or("");
-            let debug = name.starts_with(".debug_");
-            let allocated = is_allocated(&section);
-            let kept = KEPT.contains(&name);
-            if !debug && !kept && !allocated {
-                continue;
-            }
-            let mut data = section.uncompressed_data()?;
-            if relocatable {
-                for (offset, relocation) in section.relocations() {
-                    if allocated && is_code(&section) {
-                        if let RelocationTarget::Symbol(index) = relocation.target() {
-                            if let Some(symbol) =
-                                named.get(&index).and_then(|i| image.symbols.get_mut(*i))
-                            {
-                                symbol.in_code |= symbol.undefined;
-                            }
-                        }
-                        continue;
-                    }
-                    relocate(
-                        &mut data,
-                        offset,
-                        &relocation,
-                        endian,
-                        |target| match target {
-                            RelocationTarget::Symbol(index) => addresses.get(&index).copied(),
-                            RelocationTarget::Section(index) => bases.get(&index).copied(),
-                            RelocationTarget::Absolute => Some(0),
-                            _ => None,
-                        },
-                    )
-                    .map_err(|what| {
-                        Error::new(format!("a relocation of its section {name} {what}"))
-                    })?;
-                }
-            }
-            if allocated {
-                image.sections.push(Section {
-                    index: section.index(),
-                    name: name.to_string(),
-                    address: bases.get(&section.index()).copied().unwrap_or(0),
-                    size: section.size(),
-                    data: data.clone(),
-                });
-            }
-            if debug || kept {
-                image.debug.insert(name.to_string(), data);
+            image.add_section(&section, &layout, &mut table)?;
+        }
+        image.symbols = table.named;
+        Ok(image)
+    }
+
+    /// Adds a section if it is there at run time, or kept by name.
+    fn add_section(
+        &mut self,
+        section: &object::Section<'a, '_>,
+        layout: &Layout,
+        table: &mut SymbolTable,
+    ) -> Result<()> {
+        let name = section.name().unwrap_or("");
+        let by_name = name.starts_with(".debug_") || KEPT.contains(&name);
+        let allocated = is_allocated(section);
+        if !by_name && !allocated {
+            return Ok(());
+        }
+        let mut data = section.uncompressed_data()?;
+        if self.relocatable {
+            if allocated && is_code(section) {
+                table.mark_references(section);
+            } else {
+                relocate_section(&mut data, section, layout, &table.addresses, self.endian)?;
             }
         }
-        Ok(image)
+        if allocated {
+            self.sections.push(Section {
+                index: section.index(),
+                name: name.to_string(),
+                address: layout.base(section.index()),
+                size: section.size(),
+                data: data.clone(),
+            });
+        }
+        if by_name {
+            self.debug.insert(name.to_string(), data);
+        }
+        Ok(())
     }
 
     /// The symbols of that name, in the order in which livepatch counts them: that of kallsyms,
@@ -230,8 +294,8 @@ impl<'a> Image<'a> {
         symbols
     }
 
-    /// Where a symbol is: its section and its place there, as in what is not linked the address is
-    /// of our making. `None` if the section is not there at run time.
+    /// Where a symbol is: its section and its offset there, as the address in a file that is not
+    /// linked is of our making. `None` if the section is not there at run time.
     pub fn place(&self, symbol: &Symbol) -> Option<(&str, u64)> {
         let index = symbol.section?;
         let section = self
@@ -243,7 +307,7 @@ impl<'a> Image<'a> {
     }
 
     /// Whether it is a module as the kernel loads it, and not one of the objects that modules and
-    /// the kernel are linked of.
+    /// the kernel are linked from.
     pub fn is_module(&self) -> bool {
         let mut sections = self.sections.iter();
         self.relocatable && sections.any(|section| section.name == ".gnu.linkonce.this_module")
@@ -307,8 +371,8 @@ impl<'a> Image<'a> {
         None
     }
 
-    /// The kernel that a module was built for, or that a vmlinux is, with what has to agree of its
-    /// configuration.
+    /// The kernel that a module was built for, or that a vmlinux is, with those parts of its
+    /// configuration that have to agree.
     pub fn vermagic(&self) -> Option<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_string();
         if let Some(info) = self.section(".modinfo") {
@@ -351,7 +415,7 @@ fn is_code<'a>(section: &impl ObjectSection<'a>) -> bool {
         if sh_flags.0 & object::elf::SHF_EXECINSTR.0 != 0)
 }
 
-/// Apply a relocation that makes an address; others mean nothing for data and DWARF as we read
+/// Applies a relocation that makes an address; others do not matter for data and DWARF as we read
 /// them.
 fn relocate(
     data: &mut Cow<'_, [u8]>,

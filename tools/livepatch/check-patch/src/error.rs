@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// What went wrong, to be shown after the name of the file that it is about.
+/// What went wrong, to be shown after the name of the file.
 #[derive(Debug, Clone)]
 pub struct Error(pub String);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel that a patch is for: what its files tell of a function.
+//! The kernel that a patch is for: what is known of a function from its files.
 
 use crate::{
     btf::Btf,
@@ -60,13 +60,13 @@ const PERCPU: &str = ".data..percpu";
 /// Suffixes that compilers give to functions that they have changed.
 const CHANGED: &[&str] = &[".isra.", ".constprop.", ".part.", ".specialized."];
 
-/// The suffix that says so.
+/// Where such a suffix begins.
 fn changed_suffix(name: &str) -> Option<usize> {
     CHANGED.iter().filter_map(|suffix| name.find(suffix)).min()
 }
 
-/// The BTF of a file that has no DWARF; that of a module refers to that of the kernel. `Err` says
-/// why it cannot be used.
+/// The BTF of a file that has no DWARF; that of a module refers to that of the kernel. The inner
+/// `Err` is the reason why it cannot be used.
 pub fn btf_of(
     image: &Image<'_>,
     module: bool,
@@ -173,7 +173,7 @@ impl<'a> Source<'a> {
             .collect()
     }
 
-    /// Why the file has no symbol of that name, where it tells.
+    /// Why the file has no symbol of that name, where that is known.
     pub fn absence(&self, name: &str) -> Option<String> {
         if let Some(why) = &self.unusable {
             return Some(why.clone());
@@ -256,7 +256,7 @@ impl<'a> Candidate<'_, 'a> {
     }
 }
 
-/// What the files of an object tell of one of its functions. `module`: they are those of a module.
+/// What is known of a function from the files of its object. `module`: they are those of a module.
 pub fn original<'a>(
     sources: &[Source<'a>],
     name: &str,
@@ -301,7 +301,7 @@ pub fn original<'a>(
     }))
 }
 
-/// What the files of an object tell of one of its variables. `module`: they are those of a module.
+/// What is known of a variable from the files of its object. `module`: they are those of a module.
 pub fn variable<'a>(
     sources: &[Source<'a>],
     name: &str,
@@ -348,7 +348,8 @@ pub fn variable<'a>(
     })
 }
 
-/// The symbols of the files of an object that `sympos` stands for, with a note if it does not tell.
+/// The symbols of the files of an object that `sympos` stands for, with a note if the files
+/// have no order.
 fn chosen<'s, 'a>(
     sources: &'s [Source<'a>],
     name: &str,
@@ -361,8 +362,8 @@ fn chosen<'s, 'a>(
     Ok((candidates, note))
 }
 
-/// Leaves the candidate that `sympos` stands for. `whole`: these are all, in their order.
-/// Otherwise all are left, with a note that says so.
+/// Keeps the candidate that `sympos` stands for. `whole`: these are all, in their order.
+/// Otherwise all remain, and a note is returned.
 fn choose(
     candidates: &mut Vec<Candidate<'_, '_>>,
     sympos: u64,

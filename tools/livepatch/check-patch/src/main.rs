@@ -51,14 +51,14 @@ const USAGE: &str = "usage: klp-check-patch MODULE VMLINUX... [--target MODULE.k
                      klp-check-patch --list MODULE\n       \
                      klp-check-patch --sympos NAME VMLINUX|MODULE.ko";
 
-/// What a person has typed.
+/// The command line.
 #[derive(Default)]
 struct Options {
     module: String,
     kernel: Vec<String>,
     targets: Vec<String>,
     list: bool,
-    /// The name whose symbols are to be told, of the file that is in `module`.
+    /// The name whose symbols are listed, of the file in `module`.
     sympos: Option<String>,
 }
 
@@ -109,7 +109,7 @@ fn read(path: &str) -> Result<File> {
     })
 }
 
-/// Say which file an error is about.
+/// Adds the name of the file to an error.
 fn about<T>(path: &str, result: Result<T>) -> Result<T> {
     result.map_err(|e| Error::new(format!("{path}: {e}")))
 }
@@ -121,7 +121,7 @@ fn module_name(path: &str) -> String {
     stem.replace('-', "_")
 }
 
-/// The module to check, with what was found out about it.
+/// The module to check, with what it declares.
 struct Patch<'a> {
     image: &'a Image<'a>,
     funcs: Vec<Func>,
@@ -140,12 +140,22 @@ impl<'a> Patch<'a> {
             declared,
         })
     }
+
+    /// Prints what it declares.
+    fn list(&self) {
+        for func in &self.funcs {
+            println!("{}", func.label());
+        }
+        for symbol in &self.symbols {
+            println!("{}", symbol.label());
+        }
+    }
 }
 
 /// The files of the kernel and of modules, by the object that they are of.
 type Sources<'a> = BTreeMap<Option<String>, Vec<Source<'a>>>;
 
-/// How the functions came out.
+/// The results, counted.
 #[derive(Default)]
 struct Tally {
     agree: usize,
@@ -153,7 +163,7 @@ struct Tally {
     unchecked: usize,
 }
 
-/// Compare with each function that the original may be; they have to come out the same.
+/// Compares with each function that the original may be; all have to give the same result.
 fn findings(here: &Typed<'_>, originals: &[Typed<'_>], caller: Caller) -> Result<Known<Findings>> {
     let mut first: Option<Findings> = None;
     for there in originals {
@@ -170,7 +180,7 @@ fn findings(here: &Typed<'_>, originals: &[Typed<'_>], caller: Caller) -> Result
     Ok(first.ok_or_else(|| "the kernel's debug information does not tell its type".into()))
 }
 
-/// What came of a function.
+/// The result for a function or a variable.
 enum Verdict {
     Agree,
     Differ(Vec<String>),
@@ -178,7 +188,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// The same, but for another difference, if there is one.
+    /// Adds another difference, if there is one.
     fn and_differs(self, difference: Option<String>) -> Self {
         match (self, difference) {
             (this, None) => this,
@@ -202,7 +212,7 @@ fn files_of<'s, 'a>(sources: &'s Sources<'a>, object: &Option<String>) -> Known<
     }
 }
 
-/// Compare a type of the patch with those of the function of that name. Notes are added to `notes`.
+/// Compares a type of the patch with those of the function of that name. Adds to `notes`.
 fn check_types(
     here: &Typed<'_>,
     caller: Caller,
@@ -229,7 +239,7 @@ fn check_types(
     })
 }
 
-/// Compare a replacement with what it replaces.
+/// Compares a replacement with what it replaces.
 fn check_replacement(
     patch: &Patch<'_>,
     func: &Func,
@@ -269,7 +279,8 @@ fn percpu_difference(here: bool, original: &Original<'_>) -> Option<String> {
     Some(format!("{here} here, and {there} in the kernel"))
 }
 
-/// Compare what the patch takes a function or a variable of the kernel for with what it is.
+/// Compares the type that the patch declares for a function or a variable of the kernel with its
+/// own.
 fn check_symbol(
     patch: &Patch<'_>,
     symbol: &Symbol,
@@ -291,8 +302,7 @@ fn check_symbol(
                 Kind::Variable { percpu } => {
                     let original = kernel::variable(sources, name, sympos, module)?;
                     let difference = percpu_difference(percpu, &original);
-                    check_types(&here, Caller::Nobody, original, &mut notes)?
-                        .and_differs(difference)
+                    check_types(&here, Caller::None, original, &mut notes)?.and_differs(difference)
                 }
             }
         }
@@ -301,8 +311,8 @@ fn check_symbol(
     Ok(())
 }
 
-/// Find undefined symbols of the patch that lead to what it replaces: a call of one comes back to
-/// the replacement, without end. Returns whether there is one for certain.
+/// Finds undefined symbols of the patch that lead to what it replaces: a call of one comes back to
+/// the replacement, without end. Returns whether one is certain to.
 fn check_calls(
     patch: &Patch<'_>,
     func: &Func,
@@ -338,7 +348,7 @@ fn check_calls(
     calls
 }
 
-/// Check a function, and print what came of it.
+/// Checks a function, and prints the result.
 fn check_func(
     patch: &Patch<'_>,
     func: &Func,
@@ -356,7 +366,7 @@ fn check_func(
     Ok(())
 }
 
-/// Print what came of a function.
+/// Prints the result for a function or a variable.
 fn report(label: &str, verdict: Verdict, warnings: &[String], notes: &[String], tally: &mut Tally) {
     match verdict {
         Verdict::Agree => {
@@ -383,7 +393,7 @@ fn report(label: &str, verdict: Verdict, warnings: &[String], notes: &[String], 
 /// A file of the kernel or of a module.
 struct Loaded<'a> {
     path: &'a str,
-    /// The module that it is of.
+    /// The module that the file is of.
     object: Option<String>,
     image: Option<&'a Image<'a>>,
     debug: Option<&'a Debug<'a>>,
@@ -391,7 +401,7 @@ struct Loaded<'a> {
 }
 
 impl Loaded<'_> {
-    /// Says if a patch was built for another kernel than this file.
+    /// Warns if a patch was built for another kernel than this file. Returns whether it was.
     fn warn_of_vermagic(&self, patch: &str, wanted: &str) -> bool {
         match self.image.and_then(Image::vermagic) {
             Some(found) if found != wanted => {
@@ -405,6 +415,32 @@ impl Loaded<'_> {
             _ => false,
         }
     }
+}
+
+/// The ELF file in each file; `None` for raw BTF.
+fn read_images(files: &[File]) -> Result<Vec<Option<Image<'_>>>> {
+    files
+        .iter()
+        .map(|file| match kernel::is_raw_btf(&file.bytes) {
+            true => Ok(None),
+            false => about(&file.path, Image::parse(&file.bytes)).map(Some),
+        })
+        .collect()
+}
+
+/// The DWARF of each file that has any.
+fn read_dwarf<'a>(
+    files: &[File],
+    images: &'a [Option<Image<'a>>],
+) -> Result<Vec<Option<Debug<'a>>>> {
+    files
+        .iter()
+        .zip(images)
+        .map(|(file, image)| match image {
+            Some(image) => about(&file.path, Debug::load(image)),
+            None => Ok(None),
+        })
+        .collect()
 }
 
 /// The BTF of each file that has no DWARF. That of a module builds on the kernel's, of which there
@@ -431,7 +467,7 @@ fn read_btf(
     Ok(found)
 }
 
-/// Check all that the patch declares against the files; returns the exit status.
+/// Checks all that the patch declares against the files; returns the exit status.
 fn check(patch: &Patch<'_>, path: &str, files: &[Loaded<'_>]) -> Result<u8> {
     let funcs = patch.funcs.iter().map(|func| func.name.as_str());
     let symbols = patch.symbols.iter().map(|symbol| symbol.name.as_str());
@@ -476,12 +512,19 @@ fn check(patch: &Patch<'_>, path: &str, files: &[Loaded<'_>]) -> Result<u8> {
 fn run() -> Result<u8> {
     let options = options(env::args())?;
     let module = read(&options.module)?;
-    if let Some(name) = &options.sympos {
-        for line in about(&module.path, sympos::lines(&module.bytes, name))? {
-            println!("{line}");
+    match &options.sympos {
+        Some(name) => {
+            for line in about(&module.path, sympos::lines(&module.bytes, name))? {
+                println!("{line}");
+            }
+            Ok(0)
         }
-        return Ok(0);
+        None => check_module(&options, &module),
     }
+}
+
+/// Checks a patch, or lists what it declares.
+fn check_module(options: &Options, module: &File) -> Result<u8> {
     let image = about(&module.path, Image::parse(&module.bytes))?;
     if !image.relocatable {
         return Err(Error::new(format!(
@@ -498,45 +541,33 @@ fn run() -> Result<u8> {
     about(&module.path, debug.read_bindings())?;
     let patch = about(&module.path, Patch::read(&image, &debug))?;
     if options.list {
-        for func in &patch.funcs {
-            println!("{}", func.label());
-        }
-        for symbol in &patch.symbols {
-            println!("{}", symbol.label());
-        }
+        patch.list();
         return Ok(0);
     }
+    check_against(&patch, options)
+}
 
-    // Read the other files; the borrows make this several steps.
+/// Reads the files of the kernel and of modules, and checks the patch against them.
+fn check_against(patch: &Patch<'_>, options: &Options) -> Result<u8> {
+    let kernel = options.kernel.len();
     let paths = options.kernel.iter().chain(&options.targets);
     let files = paths.map(|path| read(path)).collect::<Result<Vec<_>>>()?;
-    let mut images = Vec::new();
-    for file in &files {
-        images.push(match kernel::is_raw_btf(&file.bytes) {
-            true => None,
-            false => Some(about(&file.path, Image::parse(&file.bytes))?),
-        });
-    }
-    let btfs = read_btf(&files, &images, options.kernel.len())?;
-    let mut debugs = Vec::new();
-    for (file, image) in files.iter().zip(&images) {
-        debugs.push(match image {
-            Some(image) => about(&file.path, Debug::load(image))?,
-            None => None,
-        });
-    }
+    // Each of these borrows from those before it.
+    let images = read_images(&files)?;
+    let btfs = read_btf(&files, &images, kernel)?;
+    let debugs = read_dwarf(&files, &images)?;
     let parts = files.iter().zip(&images).zip(&debugs).zip(&btfs);
     let loaded: Vec<_> = parts
         .enumerate()
         .map(|(index, (((file, image), debug), btf))| Loaded {
             path: &file.path,
-            object: (index >= options.kernel.len()).then(|| module_name(&file.path)),
+            object: (index >= kernel).then(|| module_name(&file.path)),
             image: image.as_ref(),
             debug: debug.as_ref(),
             btf: btf.as_ref(),
         })
         .collect();
-    check(&patch, &options.module, &loaded)
+    check(patch, &options.module, &loaded)
 }
 
 fn main() -> ExitCode {

@@ -2,8 +2,8 @@
 
 //! What a patch module declares: the static `klp_patch`, `klp_object` and `klp_func` in it.
 //!
-//! The module's own debug information says where such structs are and what they look like. They
-//! are walked as the core does it: from a patch along its objects to their functions.
+//! The module's own debug information has their addresses and their layout. They are walked as the
+//! core does it: from a patch along its objects to their functions.
 
 use crate::{
     dwarf::{Debug, Layout},
@@ -135,7 +135,7 @@ impl Walk<'_> {
             .ok_or_else(|| Error::new("a name that it declares is not a string"))
     }
 
-    /// Walk an array of objects up to the one that is all zero.
+    /// Walks an array of objects up to the one that is all zero.
     fn objects(&mut self, mut object: u64) -> Result<()> {
         let size = self.layout("klp_object")?.size;
         for _ in 0..MAX_ENTRIES {
@@ -163,7 +163,7 @@ impl Walk<'_> {
         Err(Error::new("an array of klp_object in it has no end"))
     }
 
-    /// Walk an array of functions up to the one that is all zero.
+    /// Walks an array of functions up to the one that is all zero.
     fn funcs(&mut self, mut func: u64, object: Option<String>, loose: bool) -> Result<()> {
         let size = self.layout("klp_func")?.size;
         for _ in 0..MAX_ENTRIES {
@@ -190,7 +190,7 @@ impl Walk<'_> {
             });
             func = func.wrapping_add(size);
             if loose {
-                // One that stands alone; others have their turn.
+                // It stands alone; the caller passes the others.
                 return Ok(());
             }
         }

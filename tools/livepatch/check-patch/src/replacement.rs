@@ -248,8 +248,8 @@ impl<'a> Declared<'a> {
         }
     }
 
-    /// The functions of the kernel's that the patch calls, and its variables that the patch uses, as
-    /// far as it tells their types.
+    /// The kernel's functions that the patch calls, and its variables that the patch uses, if the
+    /// patch declares their types.
     pub fn symbols(&self) -> Vec<Symbol> {
         const KINDS: [(&str, Kind); 3] = [
             (SYMBOL, Kind::Function),

@@ -14,10 +14,10 @@ use std::{
     rc::Rc,
 };
 
-/// Of similar names, as many are told.
+/// The number of similar names that are shown.
 const MAX_RELATIVES: usize = 10;
 
-/// What there is to say of the symbols of that name in an ELF file, line by line.
+/// Describes the symbols of that name in an ELF file, line by line.
 pub fn lines(bytes: &[u8], name: &str) -> Result<Vec<String>> {
     if !bytes.starts_with(&object::elf::ELFMAG) {
         return Err(Error::new(
@@ -79,7 +79,7 @@ pub fn lines(bytes: &[u8], name: &str) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// The address of a symbol. A module has none before it is loaded, but a place in a section.
+/// The address of a symbol. Before a module is loaded, it is an offset in a section.
 fn address(image: &Image<'_>, symbol: &Symbol) -> String {
     match image.place(symbol) {
         Some((section, offset)) if image.relocatable => format!("{section}+{offset:#x}"),
@@ -87,8 +87,8 @@ fn address(image: &Image<'_>, symbol: &Symbol) -> String {
     }
 }
 
-/// Says which symbols of a module are gone once its initialisation is over: livepatch then counts
-/// without them, so that the others have other positions.
+/// Lists the symbols of a module that are gone once its initialisation is over: livepatch then
+/// counts without them, so that the others have other positions.
 fn freed(image: &Image<'_>, symbols: &[&Symbol]) -> Option<String> {
     let freed = |symbol: &Symbol| {
         let place = image.place(symbol);
@@ -108,7 +108,7 @@ fn freed(image: &Image<'_>, symbols: &[&Symbol]) -> Option<String> {
     })
 }
 
-/// Why there is no symbol of that name, as far as the file tells.
+/// Why there is no symbol of that name, as far as the file shows.
 fn missing<'a>(image: &'a Image<'a>, debug: Option<&'a Debug<'a>>, name: &str) -> Error {
     let relatives = relatives(image, name);
     let shown: Vec<_> = relatives.iter().copied().take(MAX_RELATIVES).collect();
@@ -166,7 +166,7 @@ fn relatives<'i>(image: &'i Image<'_>, name: &str) -> Vec<&'i str> {
     sorted.into_iter().map(|(_, name)| name).collect()
 }
 
-/// The source files that DWARF tells, by address.
+/// The source files in DWARF, by address.
 #[derive(Default)]
 struct Files {
     code: HashMap<u64, String>,
@@ -174,7 +174,7 @@ struct Files {
 }
 
 impl Files {
-    /// Read the files of these symbols. To find variables, all of the DWARF has to be read.
+    /// Reads the files of these symbols. To find variables, all of the DWARF has to be read.
     fn read(debug: Option<&Debug<'_>>, symbols: &[&Symbol]) -> Result<Self> {
         let Some(debug) = debug else {
             return Ok(Files::default());
@@ -203,7 +203,7 @@ impl Files {
 }
 
 /// The source file of a symbol by the symbol table, which has no folders. If others of the symbols
-/// are of a file of that name, a function that only this one has tells them apart.
+/// are of a file of that name, a function that only this one has distinguishes them.
 fn file_by_table(image: &Image<'_>, symbols: &[&Symbol], symbol: &Symbol) -> Option<String> {
     let file = symbol.file.as_ref()?;
     let same_name = |other: &&&Symbol| other.file.as_ref() == Some(file);

@@ -4,7 +4,7 @@
 //!
 //! Each kind of debug information (DWARF of C, DWARF of Rust, BTF) implements [`Types`]. A [`Ty`]
 //! keeps what a caller and a callee have to agree on, and the name to show. Types refer to each
-//! other by [`Id`]: a struct may lead back to itself, and is read only when a comparison gets to it.
+//! other by [`Id`]: a struct may lead back to itself, and is read only when a comparison needs it.
 
 use crate::error::Result;
 use std::{collections::BTreeSet, rc::Rc};
@@ -14,16 +14,16 @@ use std::{collections::BTreeSet, rc::Rc};
 pub struct Id(pub u64);
 
 impl Id {
-    /// `void`, which has no place of its own.
+    /// `void`, which is nowhere in the debug information.
     pub const VOID: Id = Id(0);
 }
 
 /// The types of one side.
 pub trait Types {
-    /// The type at a place, without its typedefs and qualifiers.
+    /// A type, without its typedefs and qualifiers.
     fn ty(&self, id: Id) -> Result<Rc<Ty>>;
 
-    /// Whether an alignment that is not the natural one is told.
+    /// Whether an alignment that is not the natural one is recorded.
     fn tells_alignment(&self) -> bool {
         true
     }
@@ -55,7 +55,7 @@ pub enum Kind {
     Float,
     Pointer {
         to: Id,
-        /// Whether it points to const; Rust's references and `NonNull` do not say.
+        /// Whether it points to const; not known of Rust's references and `NonNull`.
         constant: Option<bool>,
         /// A reference of Rust, or a function pointer.
         nonnull: bool,
@@ -71,19 +71,19 @@ pub enum Kind {
     },
     Array {
         of: Id,
-        /// `None`: its length is not told, as of a flexible array.
+        /// `None`: its length is not known, as of a flexible array.
         count: Option<u64>,
     },
     Function(Proto),
-    /// It could not be read; says why.
+    /// It could not be read, for this reason.
     Unknown(String),
 }
 
-/// Who has declared a type.
+/// What has declared a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     C,
-    /// bindgen, which has lost some of what C has told, and arranges members as C does.
+    /// bindgen, which loses some of what C declares, and arranges members as C does.
     Bindgen,
     /// An author, in Rust.
     Rust,
@@ -95,7 +95,7 @@ pub struct Aggregate {
     /// The tag and the typedefs: bindgen names an anonymous struct by its typedef.
     pub names: Vec<String>,
     pub origin: Origin,
-    /// `None`: it has only been declared, or, if it has a size, its members cannot be told.
+    /// `None`: it has only been declared, or, if it has a size, its members are not known.
     pub members: Option<Vec<Member>>,
     /// The alignment in bytes, where the debug information names it.
     pub align: Option<u64>,
@@ -135,7 +135,7 @@ pub struct Proto {
     pub args: Vec<Id>,
     /// Takes further arguments (`...`).
     pub variadic: bool,
-    /// Written in Rust: bindgen has lost some of what C has told.
+    /// Written in Rust: bindgen loses some of what C declares.
     pub rust: bool,
     /// The ABI, where the debug information names it.
     pub abi: Option<String>,

@@ -22,7 +22,7 @@ enum Verdict {
 }
 use Verdict::*;
 
-/// Says the same of the kernel's DWARF and BTF, but where one of them has less to tell.
+/// A pair. Its verdict is the same by DWARF and by BTF, except where one of them records less.
 struct Pair {
     name: &'static str,
     /// What comes before the function, and the function without its body.

@@ -137,7 +137,7 @@ fn each_difference_is_named() {
     }
 }
 
-/// The same, with the kernel's BTF in place of its DWARF: in a section, and raw.
+/// The same, with the kernel's BTF instead of its DWARF: in a section, and raw.
 #[test]
 fn btf_tells_the_same() {
     for target in TARGETS {
@@ -185,17 +185,26 @@ fn notes_do_not_fail() {
 fn what_cannot_be_checked_is_said() {
     for target in TARGETS {
         let case = Case::new("unchecked", target);
-        let patch = "static int new_func(void) { return 0; }";
-
         case.kernel("int another(void) { return 1; }");
-        case.patch(patch);
+        case.patch("static int new_func(void) { return 0; }");
         case.expect(
             &["patch.o", "kernel.o"],
             2,
             &["not checked vmlinux:target_func: the kernel has no function of that name"],
         );
+        case.expect(
+            &["patch.o"],
+            2,
+            &["not checked vmlinux:target_func: no file of the kernel is given: VMLINUX=<vmlinux>"],
+        );
+    }
+}
 
-        // The patch has debug information, but not of the replacement.
+/// The patch has debug information, but not of the replacement.
+#[test]
+fn replacements_without_debug_information() {
+    for target in TARGETS {
+        let case = Case::new("replacement-without", target);
         case.c("other", "int new_func(void) { return 0; }", &[]);
         case.c(
             "declared",
@@ -221,8 +230,17 @@ fn what_cannot_be_checked_is_said() {
             2,
             &["not checked vmlinux:target_func: its replacement new_func is not in this module"],
         );
+    }
+}
 
-        // Nothing has debug information.
+#[test]
+fn files_without_debug_information() {
+    for target in TARGETS {
+        let case = Case::new("bare", target);
+        let patch = "static int new_func(void) { return 0; }";
+        let kernel = "int target_func(void) { return 1; }";
+        case.patch(patch);
+        case.kernel(kernel);
         case.c(
             "bare",
             &format!("{KLP}{patch}{}", declare("target_func", "new_func", 0)),
@@ -233,14 +251,22 @@ fn what_cannot_be_checked_is_said() {
             2,
             &["error: bare.o: it has no debug information; build it with CONFIG_DEBUG_INFO_DWARF5=y"],
         );
-        case.c("bare-kernel", "int target_func(void) { return 1; }", &[]);
+        case.c("bare-kernel", kernel, &[]);
         case.expect(
             &["patch.o", "bare-kernel.o"],
             2,
             &["error: bare-kernel.o: it has no DWARF and no BTF; give one that was built with CONFIG_DEBUG_INFO"],
         );
+    }
+}
 
-        // No livepatch, no module, no file, no ELF.
+/// No livepatch, and no file.
+#[test]
+fn wrong_files() {
+    for target in TARGETS {
+        let case = Case::new("wrong-files", target);
+        case.kernel("int target_func(void) { return 1; }");
+        case.patch("static int new_func(void) { return 0; }");
         case.expect(
             &["kernel.o", "kernel.o"],
             2,
@@ -251,69 +277,76 @@ fn what_cannot_be_checked_is_said() {
             2,
             &["error: nowhere cannot be read: No such file or directory (os error 2)"],
         );
-        case.expect(
-            &["patch.o"],
-            2,
-            &["not checked vmlinux:target_func: no file of the kernel is given: VMLINUX=<vmlinux>"],
-        );
     }
+}
+
+/// Two functions `dup`: in `a.o` it takes an int, in `b.o` a long. Both are in `vmlinux`.
+fn two_functions_of_a_name(name: &str, target: &'static str) -> Case {
+    let case = Case::new(name, target);
+    let keep = "extern void keep(void *);";
+    case.c("a", &format!("static __attribute__((noinline)) int dup(int a) {{ return a; }}\n{keep} void use_a(void) {{ keep(dup); }}"), &["-g"]);
+    case.c("b", &format!("static __attribute__((noinline)) int dup(long a) {{ return a + 1; }}\n{keep} void use_b(void) {{ keep(dup); }}"), &["-g"]);
+    run(
+        "lld",
+        &[
+            "-e",
+            "0",
+            "--unresolved-symbols=ignore-all",
+            "a.o",
+            "b.o",
+            "-o",
+            "vmlinux",
+        ],
+        &case.dir,
+    );
+    case
+}
+
+/// A patch of `dup` in an object, by a function that takes a long.
+fn patch_dup(case: &Case, object: &str, sympos: u64) {
+    let text = "static int new_func(long a) { return 0; }";
+    let declared = declare_in(object, "dup", "new_func", sympos);
+    case.c("patch", &format!("{KLP}{text}{declared}"), &["-g"]);
 }
 
 #[test]
 fn sympos_picks() {
     for target in TARGETS {
-        let case = Case::new("sympos", target);
-        let keep = "extern void keep(void *);";
-        case.c("a", &format!("static __attribute__((noinline)) int dup(int a) {{ return a; }}\n{keep} void use_a(void) {{ keep(dup); }}"), &["-g"]);
-        case.c("b", &format!("static __attribute__((noinline)) int dup(long a) {{ return a + 1; }}\n{keep} void use_b(void) {{ keep(dup); }}"), &["-g"]);
-        run(
-            "lld",
-            &[
-                "-e",
-                "0",
-                "--unresolved-symbols=ignore-all",
-                "a.o",
-                "b.o",
-                "-o",
-                "vmlinux",
-            ],
-            &case.dir,
-        );
-        let patch = |sympos| {
-            let text = "static int new_func(long a) { return 0; }";
-            case.c(
-                "patch",
-                &format!("{KLP}{text}{}", declare("dup", "new_func", sympos)),
-                &["-g"],
-            );
+        let case = two_functions_of_a_name("sympos", target);
+        let check = |sympos, status, line: &str| {
+            patch_dup(&case, "NULL", sympos);
+            case.expect(&["patch.o", "vmlinux"], status, &[line]);
         };
-        patch(0);
-        case.expect(
-            &["patch.o", "vmlinux"],
+        check(
+            0,
             2,
-            &["not checked vmlinux:dup: there are 2 of that name; its old_sympos must say which"],
+            "not checked vmlinux:dup: there are 2 of that name; its old_sympos must say which",
         );
-        patch(1);
-        case.expect(
-            &["patch.o", "vmlinux"],
+        check(
             1,
-            &["differs vmlinux:dup,1: argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel"],
+            1,
+            "differs vmlinux:dup,1: argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel",
         );
-        patch(2);
-        case.expect(&["patch.o", "vmlinux"], 0, &["ok vmlinux:dup,2"]);
-        patch(3);
-        case.expect(
-            &["patch.o", "vmlinux"],
+        check(2, 0, "ok vmlinux:dup,2");
+        check(
+            3,
             2,
-            &["not checked vmlinux:dup,3: its old_sympos is 3 and there are only 2 of that name"],
+            "not checked vmlinux:dup,3: its old_sympos is 3 and there are only 2 of that name",
         );
+    }
+}
+
+#[test]
+fn object_files_have_no_order() {
+    for target in TARGETS {
+        let case = two_functions_of_a_name("sympos-objects", target);
+        patch_dup(&case, "NULL", 3);
         case.expect(
             &["patch.o", "a.o", "b.o"],
             2,
             &["not checked vmlinux:dup,3: its old_sympos is 3 and there are only 2 of that name"],
         );
-        // Loose objects have no order.
-        patch(2);
+        patch_dup(&case, "NULL", 2);
         case.expect(
             &["patch.o", "a.o", "b.o"],
             2,
@@ -330,84 +363,70 @@ fn sympos_picks() {
     }
 }
 
+/// Links a variable `dup` and two functions to `my_mod.ko` and `vmlinux`. By address, the function
+/// that takes a long is the first, by the symbol table it is the last.
+fn link_in_two_orders(case: &Case) {
+    // The section of the first symbol is the last one.
+    let text = "
+        int first(int a) __asm__(\"dup\");
+        __attribute__((section(\".text.z\"), noinline)) int first(int a) { return a; }";
+    let other = "
+        int second(long a) __asm__(\"dup\");
+        __attribute__((section(\".text.a\"), noinline)) int second(long a) { return a + 1; }";
+    let local = |name: &str, text: &str| {
+        case.c(name, text, &["-g"]);
+        let object = format!("{name}.o");
+        run("objcopy", &["--localize-symbol=dup", &object], &case.dir);
+    };
+    local("one", text);
+    local("two", other);
+    local(
+        "data",
+        "long data __asm__(\"dup\") = 1; long *use_data(void) { return &data; }",
+    );
+    case.write(
+        "order.ld",
+        "SECTIONS { .text : { *(.text.a) *(.text.z) *(.text) } }",
+    );
+    let objects = ["data.o", "one.o", "two.o"];
+    let link = |args: &[&str]| run("lld", &[args, &objects[..]].concat(), &case.dir);
+    link(&["-r", "-T", "order.ld", "-o", "my_mod.ko"]);
+    link(&[
+        "-e",
+        "0",
+        "-Ttext=0x10000",
+        "-T",
+        "order.ld",
+        "-o",
+        "vmlinux",
+    ]);
+}
+
 /// Livepatch counts the symbols of vmlinux by their addresses, and those of a module in the order
 /// of its symbol table; in both, data counts.
 #[test]
 fn sympos_counts_as_the_kernel_does() {
+    let differs =
+        "argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel";
+    let data = "the kernel's debug information does not tell its type";
     for target in TARGETS {
         let case = Case::new("sympos-order", target);
-        // The section of the first symbol is the last one.
-        let text = "
-            int first(int a) __asm__(\"dup\");
-            __attribute__((section(\".text.z\"), noinline)) int first(int a) { return a; }";
-        let other = "
-            int second(long a) __asm__(\"dup\");
-            __attribute__((section(\".text.a\"), noinline)) int second(long a) { return a + 1; }";
-        let local = |name: &str, text: &str| {
-            case.c(name, text, &["-g"]);
-            let object = format!("{name}.o");
-            run("objcopy", &["--localize-symbol=dup", &object], &case.dir);
+        link_in_two_orders(&case);
+        let module = |sympos, status, line: &str| {
+            patch_dup(&case, "\"my_mod\"", sympos);
+            case.expect(&["patch.o", "--target", "my_mod.ko"], status, &[line]);
         };
-        local("one", text);
-        local("two", other);
-        local(
-            "data",
-            "long data __asm__(\"dup\") = 1; long *use_data(void) { return &data; }",
-        );
-        case.write(
-            "order.ld",
-            "SECTIONS { .text : { *(.text.a) *(.text.z) *(.text) } }",
-        );
-        let objects = ["data.o", "one.o", "two.o"];
-        let link = |args: &[&str]| run("lld", &[args, &objects[..]].concat(), &case.dir);
-        link(&["-r", "-T", "order.ld", "-o", "my_mod.ko"]);
-        link(&[
-            "-e",
-            "0",
-            "-Ttext=0x10000",
-            "-T",
-            "order.ld",
-            "-o",
-            "vmlinux",
-        ]);
-        let check = |object: &str, sympos, args: &[&str], status, line: &str| {
-            let text = "static int new_func(long a) { return 0; }";
-            let declared = declare_in(object, "dup", "new_func", sympos);
-            case.c("patch", &format!("{KLP}{text}{declared}"), &["-g"]);
-            case.expect(args, status, &[line]);
+        module(1, 2, &format!("not checked my_mod:dup,1: {data}"));
+        module(2, 1, &format!("differs my_mod:dup,2: {differs}"));
+        module(3, 0, "ok my_mod:dup,3");
+
+        let kernel = |sympos, status, line: &str| {
+            patch_dup(&case, "NULL", sympos);
+            case.expect(&["patch.o", "vmlinux"], status, &[line]);
         };
-        let int =
-            "argument 1 is long (8 bytes, signed) here and int (4 bytes, signed) in the kernel";
-        let data = "the kernel's debug information does not tell its type";
-
-        let args = ["patch.o", "--target", "my_mod.ko"];
-        let module = "\"my_mod\"";
-        check(
-            module,
-            1,
-            &args,
-            2,
-            &format!("not checked my_mod:dup,1: {data}"),
-        );
-        check(module, 2, &args, 1, &format!("differs my_mod:dup,2: {int}"));
-        check(module, 3, &args, 0, "ok my_mod:dup,3");
-
-        let args = ["patch.o", "vmlinux"];
-        check("NULL", 1, &args, 0, "ok vmlinux:dup,1");
-        check(
-            "NULL",
-            2,
-            &args,
-            1,
-            &format!("differs vmlinux:dup,2: {int}"),
-        );
-        check(
-            "NULL",
-            3,
-            &args,
-            2,
-            &format!("not checked vmlinux:dup,3: {data}"),
-        );
+        kernel(1, 0, "ok vmlinux:dup,1");
+        kernel(2, 1, &format!("differs vmlinux:dup,2: {differs}"));
+        kernel(3, 2, &format!("not checked vmlinux:dup,3: {data}"));
     }
 }
 
@@ -419,7 +438,7 @@ fn what_the_compiler_has_changed() {
 int one(int *p) { return target_func(1, p) + target_func(7, p + 1); }";
     case.patch("static int new_func(int unused, int *p) { return 0; }");
 
-    // clang takes away the unused argument and says that it has changed something.
+    // clang drops the unused argument and marks the function as changed.
     case.kernel(kernel);
     case.expect(
         &["patch.o", "kernel.o"],
@@ -1104,7 +1123,7 @@ fn vermagic_is_compared() {
                 "ok vmlinux:target_func",
             ],
         );
-        // A file that does not tell it is not asked.
+        // A file without a vermagic is not compared.
         case.kernel(function);
         case.expect(&["patch.o", "kernel.o"], 0, &["ok vmlinux:target_func"]);
         case.c("my_mod", &modinfo("7.3.5 SMP"), &["-g"]);

@@ -129,7 +129,7 @@ fn status_of(args: &[&str], dir: &Path) -> Result<i32, String> {
     }
 }
 
-/// Tries mangled copies of `file`, which takes the place of itself among the arguments.
+/// Tries mangled copies of `file`, which replace it among the arguments.
 fn try_all(case: &Case, file: &str, args: &[&str]) {
     let whole = fs::read(case.dir.join(file)).unwrap();
     let parts = parts(&whole);

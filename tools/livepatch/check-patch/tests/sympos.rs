@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which symbols of a name the tool tells for `#[sympos]`, in which order, and of which files.
+//! Which symbols of a name the tool lists for `#[sympos]`, in which order, and of which files.
 
 mod common;
 
 use common::*;
 use std::fs;
 
-/// Makes of each section a place that is the same on every architecture. The functions of
+/// Puts each section where it is the same on every architecture. The functions of
 /// `.text.a` come first, so that the order of addresses is not that of the symbols.
 const ORDER: &str = "SECTIONS {
     .text : {
@@ -42,7 +42,7 @@ fn variable(symbol: &str) -> String {
     format!("long c_{id} __asm__(\"{symbol}\") = 1;\n")
 }
 
-/// Link objects to a `vmlinux` and a `my_mod.ko`.
+/// Links objects to a `vmlinux` and a `my_mod.ko`.
 fn link(case: &Case, objects: &[&str]) {
     case.write("order.ld", ORDER);
     case.c("module", MODULE, &[]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the core does, step by step, in the order of `kernel/livepatch/`: between any two steps
-//! tasks may do theirs.
+//! What the core does, step by step, in the order of `kernel/livepatch/`. Tasks may do theirs
+//! between any two of these steps.
 
 use crate::{
     model::Model,
@@ -40,7 +40,7 @@ pub enum Each {
     Clear,
     /// It is switched, whatever it does.
     Force,
-    /// It is asked whether it has arrived: the mutation of [`Step::AskListed`].
+    /// It is asked whether it has arrived, as [`Mutation::NotAskedAgain`] does.
     Ask,
 }
 
@@ -52,20 +52,20 @@ pub enum Step {
     Begin(Transition),
     Target,
     States(List, i8),
-    /// The functions depend on the task, or not any more.
+    /// The function depends on the task from now on, or no longer.
     InTransition(Patch, Func, bool),
     Register(Func),
     Push(Patch, Func),
     Pop(Patch, Func),
-    Ways(Func),
+    Destinations(Func),
     Slot(Func),
-    Retire(Func),
+    Unregister(Func),
     FreeNops(Patch),
     Publish,
     Unpublish,
     /// What is not published is freed.
     FreeSpare,
-    /// Half of the mutation of a look at a task that runs.
+    /// Half of [`Mutation::LooksAtRunning`].
     Switch(usize),
     BeginEach(Each, List),
     Each(Each, List),
@@ -105,7 +105,7 @@ impl Step {
 }
 
 impl Model {
-    /// Has the core do all of `steps` next.
+    /// Makes the core do all of `steps` next.
     fn then(world: &mut World, steps: impl IntoIterator<Item = Step>) {
         let at = world.steps.len();
         world.steps.extend(steps);
@@ -125,9 +125,9 @@ impl Model {
     /// The slot follows what is on the function stack.
     fn update(&self, func: Func) -> [Step; 2] {
         if self.is(Mutation::DestinationsLate) {
-            [Step::Slot(func), Step::Ways(func)]
+            [Step::Slot(func), Step::Destinations(func)]
         } else {
-            [Step::Ways(func), Step::Slot(func)]
+            [Step::Destinations(func), Step::Slot(func)]
         }
     }
 
@@ -140,7 +140,7 @@ impl Model {
         jumps.map(Step::RemoveJump).collect()
     }
 
-    /// From nothing to a transition that tasks can make; `redirect` is what is done in between.
+    /// Prepares a transition up to where tasks can switch; `redirect` is done on the way.
     fn prepare(&self, world: &World, transition: Transition, redirect: Vec<Step>) -> Vec<Step> {
         let patch = transition.patch;
         let initial = transition.target().opposite().state().raw() as i8;
@@ -214,11 +214,11 @@ impl Model {
             steps.push(Step::Pop(patch, func));
             steps.extend(self.update(func));
         }
-        steps.extend(funcs.iter().map(|&func| Step::Retire(func)));
+        steps.extend(funcs.iter().map(|&func| Step::Unregister(func)));
         steps
     }
 
-    /// `klp_enable_patch()`. With `fails` something refuses after the functions are on their
+    /// `klp_enable_patch()`. If `fails` is set, an error follows once the functions are on their
     /// stacks.
     pub fn enable(&self, world: &mut World, patch: Patch, fails: bool) {
         let mut funcs = self.funcs(patch);
@@ -304,7 +304,7 @@ impl Model {
             }
             steps.extend(self.patch_funcs(world, patch, &[Func::G]));
             if world.transition.is_some_and(|t| t.patch == patch) {
-                // There has to be room for more, in both.
+                // Both indexes need room for more.
                 steps.push(Step::FreeSpare);
                 steps.extend(self.refresh_index());
                 steps.push(Step::FreeSpare);
@@ -317,7 +317,7 @@ impl Model {
         Self::then(world, steps);
     }
 
-    /// The target module goes: none of its code runs.
+    /// The target module is unloaded: none of its code runs.
     pub fn module_going(&self, world: &mut World) {
         world.module = Module::Going;
         let mut steps = Vec::new();
@@ -347,7 +347,7 @@ impl Model {
         steps
     }
 
-    /// `Registry::try_complete_transition()`, when it has found no task left.
+    /// `Registry::try_complete_transition()`, when no task remains.
     pub fn try_complete(&self, world: &mut World) {
         let mut steps = vec![Step::AskListed];
         if self.is(Mutation::NotAskedAgain) {
@@ -363,67 +363,34 @@ impl Model {
         Self::then(world, steps);
     }
 
-    /// `Registry::complete_transition()`.
-    fn complete(&self, world: &mut World, transition: Transition) {
-        let patch = transition.patch;
-        let (funcs, nops) = (world.patch(patch).funcs, world.patch(patch).nops);
-        let mut steps = Vec::new();
-        let settle = |steps: &mut Vec<Step>, func| {
-            steps.push(Step::InTransition(patch, func, false));
-            steps.extend(self.update(func));
+    /// `Transition::complete()`.
+    fn complete(&self, world: &mut World) {
+        let Some(transition) = &mut world.transition else {
+            return;
         };
-        match transition.target() {
-            Target::Patched => {
-                let mut discarded = Funcs::default();
-                if self.is_replacing(patch) {
-                    let old_patches: Vec<_> =
-                        world.accepted().take_while(|&old| old != patch).collect();
-                    for old in old_patches {
-                        steps.push(Step::Enabled(old, false));
-                        if !self.is(Mutation::KeepsStacks) {
-                            let on_stack = Self::on_stack(world, old, Funcs::BOTH);
-                            steps.extend(self.unpatch_funcs(old, &on_stack));
-                        }
-                    }
-                    if !self.is(Mutation::NopsStay) {
-                        discarded = nops;
-                        let on_stack = Self::on_stack(world, patch, nops);
-                        steps.extend(self.unpatch_funcs(patch, &on_stack));
-                        steps.push(Step::FreeNops(patch));
-                    }
-                }
-                for func in funcs.without(discarded).iter() {
-                    settle(&mut steps, func);
-                }
-            }
-            Target::Unpatched => {
-                let on_stack = Self::on_stack(world, patch, funcs);
-                steps.extend(self.unpatch_funcs(patch, &on_stack));
-                for func in funcs.iter() {
-                    steps.push(Step::InTransition(patch, func, false));
-                }
-            }
+        if !transition.started {
+            // Enabling has failed: tasks go nowhere.
+            transition.patching = false;
         }
-
-        let wait: &[Step] = &[Step::Sync, Step::Await];
-        let mut states = vec![Step::States(List::Tasks, IDLE)];
-        if !self.is(Mutation::ExitingNotIdle) {
-            states.push(Step::States(List::Exiting, IDLE));
+        let transition = *transition;
+        let mut steps = match transition.target() {
+            Target::Patched => self.finish_patching(world, transition.patch),
+            Target::Unpatched => self.finish_unpatching(world, transition.patch),
+        };
+        if self.is(Mutation::StatesGoFirst) {
+            steps.splice(0..0, self.clear_states());
         }
         let failed = !transition.started;
-        if self.is(Mutation::StatesGoFirst) {
-            steps.splice(0..0, states.clone());
-        }
         if !(self.is(Mutation::NoSyncAtEnd) || (failed && self.is(Mutation::NoSyncAtCancel))) {
-            steps.extend(wait);
+            steps.extend([Step::Sync, Step::Await]);
         }
         if !self.is(Mutation::IndexStays) {
             steps.push(Step::Unpublish);
         }
         if !self.is(Mutation::StatesGoFirst) {
-            steps.extend(states);
+            steps.extend(self.clear_states());
         }
-        // Which are jumps then is only known then.
+        // Only then is it known which of them become jumps.
         steps.extend(Func::ALL.map(Step::InstallJump));
         steps.push(Step::End);
         // What tasks have left for good.
@@ -435,6 +402,63 @@ impl Model {
         Self::then(world, steps);
     }
 
+    /// All tasks are patched: the functions no longer depend on the task.
+    fn finish_patching(&self, world: &World, patch: Patch) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut remaining = world.patch(patch).funcs;
+        if self.is_replacing(patch) {
+            steps.extend(self.unpatch_replaced(world, patch));
+            if !self.is(Mutation::NopsStay) {
+                steps.extend(self.discard_nops(world, patch));
+                remaining = remaining.without(world.patch(patch).nops);
+            }
+        }
+        for func in remaining.iter() {
+            steps.push(Step::InTransition(patch, func, false));
+            steps.extend(self.update(func));
+        }
+        steps
+    }
+
+    /// All tasks are unpatched: the functions of the patch are taken off their stacks.
+    fn finish_unpatching(&self, world: &World, patch: Patch) -> Vec<Step> {
+        let funcs = world.patch(patch).funcs;
+        let mut steps = self.unpatch_funcs(patch, &Self::on_stack(world, patch, funcs));
+        let fixed = |func| Step::InTransition(patch, func, false);
+        steps.extend(funcs.iter().map(fixed));
+        steps
+    }
+
+    /// Disables the patches that `patch` replaces.
+    fn unpatch_replaced(&self, world: &World, patch: Patch) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for old in world.accepted().take_while(|&old| old != patch) {
+            steps.push(Step::Enabled(old, false));
+            if !self.is(Mutation::KeepsStacks) {
+                let on_stack = Self::on_stack(world, old, Funcs::BOTH);
+                steps.extend(self.unpatch_funcs(old, &on_stack));
+            }
+        }
+        steps
+    }
+
+    /// Takes the nops of a patch off their stacks, and frees them.
+    fn discard_nops(&self, world: &World, patch: Patch) -> Vec<Step> {
+        let on_stack = Self::on_stack(world, patch, world.patch(patch).nops);
+        let mut steps = self.unpatch_funcs(patch, &on_stack);
+        steps.push(Step::FreeNops(patch));
+        steps
+    }
+
+    /// Takes the state from all tasks.
+    fn clear_states(&self) -> Vec<Step> {
+        let mut steps = vec![Step::States(List::Tasks, IDLE)];
+        if !self.is(Mutation::ExitingNotIdle) {
+            steps.push(Step::States(List::Exiting, IDLE));
+        }
+        steps
+    }
+
     /// Whether tasks leave a patch for good: as the kernel decides it.
     fn leaves(&self, transition: Transition, patch: Patch) -> bool {
         let moving = transition.patch == patch;
@@ -443,8 +467,8 @@ impl Model {
             .leaves(moving, self.is_replacing(transition.patch))
     }
 
-    /// Does the next step. `task` is for those that go from one task to the next. Returns whether
-    /// it could.
+    /// Does the next step. `task` is for steps that take one task after the other. Returns whether
+    /// the step was possible.
     pub fn step(&self, world: &mut World, task: Option<usize>) -> bool {
         if !self.one_step(world, task) {
             return false;
@@ -457,7 +481,7 @@ impl Model {
         true
     }
 
-    /// The tasks that the next step may be for, if it is one of those.
+    /// The tasks that the next step may be for, if it takes one after the other.
     pub fn due(&self, world: &World) -> Option<Vec<usize>> {
         match world.steps.last() {
             Some(Step::Each(..)) => Some(
@@ -478,155 +502,128 @@ impl Model {
             Step::InstallJump(func) => self.install_jump(world, func),
             Step::Begin(transition) => self.begin_transition(world, transition),
             Step::Target => world.target = world.transition.map_or(IDLE, Transition::state),
-            Step::States(list, state) => {
-                for task in world.tasks.iter_mut().filter(|task| list.has(task)) {
-                    task.state = state;
-                }
-            }
+            Step::States(list, state) => Self::set_states(world, list, state),
             Step::InTransition(patch, func, yes) => {
-                let set = &mut world.func_mut(func).in_transition;
-                *set = if yes {
-                    set.with(patch)
-                } else {
-                    set.without(patch)
-                };
+                world.func_mut(func).set_in_transition(patch, yes);
             }
-            Step::Register(func) => {
-                let redirect = world.func_mut(func);
-                // Another patch may have done it.
-                if redirect.entry == Entry::Plain {
-                    redirect.slot = Slot::To(None);
-                    redirect.entry = Entry::Hook;
-                }
-            }
-            Step::Push(patch, func) => {
-                let stack = &mut world.func_mut(func).stack;
-                *stack = stack.with(patch);
-            }
-            Step::Pop(patch, func) => {
-                let stack = &mut world.func_mut(func).stack;
-                *stack = stack.without(patch);
-            }
-            Step::Ways(func) => {
-                if let Route::PerTask { patched, unpatched } = world.route(func) {
-                    let redirect = world.func_mut(func);
-                    redirect.patched = World::version(func, patched);
-                    redirect.unpatched = World::version(func, unpatched);
-                }
-            }
-            Step::Slot(func) => {
-                world.func_mut(func).slot = match world.route(func) {
-                    Route::Fixed(destination) => Slot::To(World::version(func, destination)),
-                    Route::PerTask { .. } => Slot::InTransition,
-                };
-            }
-            Step::Retire(func) => {
-                let redirect = world.func_mut(func);
-                if redirect.stack == Patches::default() {
-                    redirect.entry = Entry::Plain;
-                }
-            }
-            Step::FreeNops(patch) => {
-                for func in world.patch(patch).nops.iter() {
-                    let set = &mut world.func_mut(func).in_transition;
-                    *set = set.without(patch);
-                }
-                let patch = world.patch_mut(patch);
-                patch.funcs = patch.funcs.without(patch.nops);
-                patch.nops = Funcs::default();
-            }
+            Step::Register(func) => world.func_mut(func).hook(),
+            Step::Push(patch, func) => world.func_mut(func).push(patch),
+            Step::Pop(patch, func) => world.func_mut(func).pop(patch),
+            Step::Destinations(func) => Self::write_destinations(world, func),
+            Step::Slot(func) => Self::write_slot(world, func),
+            Step::Unregister(func) => world.func_mut(func).unhook(),
+            Step::FreeNops(patch) => world.free_nops(patch),
             Step::Publish => self.publish(world),
             Step::Unpublish => world.index = None,
             Step::FreeSpare => world.indexes[world.spare as usize] = None,
             Step::Switch(task) => self.switch(world, task),
-            Step::BeginEach(each, list) => {
-                for task in &mut world.tasks {
-                    task.due = list.has(task);
-                }
-                world.locked =
-                    list == List::Tasks && each != Each::Ask && !self.is(Mutation::ForkWithoutLock);
-                Self::go_on(world, each, list);
-            }
+            Step::BeginEach(each, list) => self.begin_each(world, each, list),
             Step::Each(each, list) => return self.each(world, each, list, task),
             Step::Enabled(patch, enabled) => world.patch_mut(patch).enabled = enabled,
-            Step::Start => {
-                if let Some(transition) = &mut world.transition {
-                    transition.started = true;
-                }
-            }
+            Step::Start => Self::set_started(world),
             Step::AskListed => return self.ask(world, List::Tasks),
             Step::AskExiting => return self.ask(world, List::Exiting),
-            Step::Arrived => {
-                if let Some(transition) = world.transition {
-                    world.promise.idle = match transition.target() {
-                        Target::Patched => world.promise.patched,
-                        Target::Unpatched => world.promise.unpatched,
-                    };
-                }
-            }
-            Step::Complete => {
-                if let Some(transition) = &mut world.transition {
-                    if !transition.started {
-                        // Enabling has failed: tasks go nowhere.
-                        transition.patching = false;
-                    }
-                    let transition = *transition;
-                    self.complete(world, transition);
-                }
-            }
-            Step::Sync => {
-                for task in &mut world.tasks {
-                    task.awaited = task.runs() && !self.is_not_awaited(task);
-                }
-            }
-            Step::Await => {
-                if world.tasks.iter().any(|task| task.awaited) {
-                    return false;
-                }
-            }
-            Step::Reverse => {
-                if let Some(transition) = &mut world.transition {
-                    transition.patching = !transition.patching;
-                    let Transition {
-                        patch, patching, ..
-                    } = *transition;
-                    world.patch_mut(patch).enabled = patching;
-                }
-            }
-            Step::SetForced => {
-                if let Some(transition) = world.transition {
-                    for patch in Patch::ALL {
-                        let forced = self.leaves(transition, patch)
-                            && world.patch(patch).stage == Stage::Accepted
-                            && !self.is(Mutation::FreesForced);
-                        world.patch_mut(patch).forced |= forced;
-                    }
-                }
-            }
-            Step::End => {
-                world.target = IDLE;
-                world.transition = None;
-                world.promise.patched = world.promise.idle;
-                world.promise.unpatched = world.promise.idle;
-                // What nobody can read any more is of no interest.
-                world.indexes = Default::default();
-                world.spare = 0;
-                for redirect in &mut world.funcs {
-                    (redirect.patched, redirect.unpatched) = (None, None);
-                }
-            }
-            Step::GiveBack(patch) => {
-                let patch = world.patch_mut(patch);
-                patch.enabled = false;
-                patch.stage = if patch.forced {
-                    Stage::Kept
-                } else {
-                    Stage::GivenBack
-                };
-            }
+            Step::Arrived => Self::update_idle_promise(world),
+            Step::Complete => self.complete(world),
+            Step::Sync => self.begin_wait(world),
+            Step::Await => return !world.tasks.iter().any(|task| task.awaited),
+            Step::Reverse => Self::reverse_transition(world),
+            Step::SetForced => self.set_forced(world),
+            Step::End => Self::end_transition(world),
+            Step::GiveBack(patch) => world.patch_mut(patch).give_back(),
             Step::SetModule(module) => world.module = module,
         }
         true
+    }
+
+    fn set_states(world: &mut World, list: List, state: i8) {
+        for task in world.tasks.iter_mut().filter(|task| list.has(task)) {
+            task.state = state;
+        }
+    }
+
+    /// Writes both destinations, if the function depends on the task.
+    fn write_destinations(world: &mut World, func: Func) {
+        if let Route::PerTask { patched, unpatched } = world.route(func) {
+            let redirect = world.func_mut(func);
+            redirect.patched = World::version(func, patched);
+            redirect.unpatched = World::version(func, unpatched);
+        }
+    }
+
+    fn write_slot(world: &mut World, func: Func) {
+        world.func_mut(func).slot = match world.route(func) {
+            Route::Fixed(destination) => Slot::To(World::version(func, destination)),
+            Route::PerTask { .. } => Slot::InTransition,
+        };
+    }
+
+    /// Begins to do something to each task of a list.
+    fn begin_each(&self, world: &mut World, each: Each, list: List) {
+        for task in &mut world.tasks {
+            task.due = list.has(task);
+        }
+        world.locked =
+            list == List::Tasks && each != Each::Ask && !self.is(Mutation::ForkWithoutLock);
+        Self::next_task(world, each, list);
+    }
+
+    fn set_started(world: &mut World) {
+        if let Some(transition) = &mut world.transition {
+            transition.started = true;
+        }
+    }
+
+    /// All tasks have arrived: new ones are promised the same.
+    fn update_idle_promise(world: &mut World) {
+        if let Some(transition) = world.transition {
+            world.promise.idle = match transition.target() {
+                Target::Patched => world.promise.patched,
+                Target::Unpatched => world.promise.unpatched,
+            };
+        }
+    }
+
+    /// `synchronize()` waits for the tasks that cannot be preempted now.
+    fn begin_wait(&self, world: &mut World) {
+        for task in &mut world.tasks {
+            task.awaited = task.runs() && !self.is_not_awaited(task);
+        }
+    }
+
+    fn reverse_transition(world: &mut World) {
+        if let Some(transition) = &mut world.transition {
+            transition.patching = !transition.patching;
+            let Transition {
+                patch, patching, ..
+            } = *transition;
+            world.patch_mut(patch).enabled = patching;
+        }
+    }
+
+    /// Marks the patches that tasks were forced to leave.
+    fn set_forced(&self, world: &mut World) {
+        if let Some(transition) = world.transition {
+            for patch in Patch::ALL {
+                let forced = self.leaves(transition, patch)
+                    && world.patch(patch).stage == Stage::Accepted
+                    && !self.is(Mutation::FreesForced);
+                world.patch_mut(patch).forced |= forced;
+            }
+        }
+    }
+
+    fn end_transition(world: &mut World) {
+        world.target = IDLE;
+        world.transition = None;
+        world.promise.patched = world.promise.idle;
+        world.promise.unpatched = world.promise.idle;
+        // What can no longer be read makes no difference.
+        world.indexes = Default::default();
+        world.spare = 0;
+        for redirect in &mut world.funcs {
+            (redirect.patched, redirect.unpatched) = (None, None);
+        }
     }
 
     fn install_jump(&self, world: &mut World, func: Func) {
@@ -665,7 +662,7 @@ impl Model {
         }
     }
 
-    /// `Registry::publish_index()`.
+    /// `Ground::update()`, and `switch::publish()`.
     fn publish(&self, world: &mut World) {
         let Some(transition) = world.transition else {
             return;
@@ -699,19 +696,19 @@ impl Model {
         let modules: Vec<_> = modules.filter(|_| !self.is(Mutation::NoModules)).collect();
         let index = Index::new(codes.into_iter(), hooks, modules.into_iter());
 
-        let place = world.spare;
-        // Written over while a task uses it.
-        let in_use = |task: &Task| matches!(task.look, Look::Index(_, used) if used == place);
+        let spare = world.spare;
+        // It is overwritten while a task uses it.
+        let in_use = |task: &Task| matches!(task.look, Look::Index(_, used) if used == spare);
         world.dangling |= world.tasks.iter().any(in_use);
-        world.indexes[place as usize] = Some(index);
-        world.index = Some(place);
-        world.spare = 1 - place;
+        world.indexes[spare as usize] = Some(index);
+        world.index = Some(spare);
+        world.spare = 1 - spare;
     }
 
     fn each(&self, world: &mut World, each: Each, list: List, task: Option<usize>) -> bool {
         let Some(index) = task else {
-            // Those that were left have died.
-            Self::go_on(world, each, list);
+            // The remaining ones have died.
+            Self::next_task(world, each, list);
             return true;
         };
         let target = world.target;
@@ -741,12 +738,12 @@ impl Model {
                 }
             }
         }
-        Self::go_on(world, each, list);
+        Self::next_task(world, each, list);
         true
     }
 
-    /// On to the next task of the list, or to its end.
-    fn go_on(world: &mut World, each: Each, list: List) {
+    /// Continues with the next task of the list, or unlocks it at its end.
+    fn next_task(world: &mut World, each: Each, list: List) {
         if world.tasks.iter().any(|task| task.due) {
             world.steps.push(Step::Each(each, list));
         } else {
@@ -754,7 +751,7 @@ impl Model {
         }
     }
 
-    /// The transition goes on: there will be another attempt.
+    /// The transition continues: there will be another attempt.
     fn give_up(&self, world: &mut World) {
         world.steps.clear();
         for task in &mut world.tasks {
@@ -779,13 +776,13 @@ impl Model {
         true
     }
 
-    /// Searches the stack of a task that does not run, and switches it if that is clear of what
-    /// tasks must not be in. Returns whether it did.
+    /// Searches the stack of a task that does not run, and switches the task if it is in nothing
+    /// that tasks must not be in. Returns whether it did.
     pub fn look(&self, world: &mut World, index: usize) -> bool {
-        let (Some(transition), Some(place)) = (world.transition, world.index) else {
+        let (Some(transition), Some(published)) = (world.transition, world.index) else {
             return false;
         };
-        let Some(ranges) = world.indexes[place as usize] else {
+        let Some(ranges) = world.indexes[published as usize] else {
             return false;
         };
         let task = &world.tasks[index];
@@ -812,7 +809,7 @@ impl Model {
         task.state = state;
     }
 
-    /// Whether waits do not wait for a task where it is.
+    /// Whether `synchronize()` does not wait for a task where it is.
     pub fn is_not_awaited(&self, task: &Task) -> bool {
         if task.is_preemptible() {
             return true;
@@ -829,7 +826,7 @@ impl Model {
         !world.locked
     }
 
-    /// Whether `G` is used by nobody, so that its module can go.
+    /// Whether no task uses `G`, so that its module can be unloaded.
     pub fn module_is_unused(world: &World) -> bool {
         let of_g = |code: Code| code.version().is_some_and(|(func, _)| func == Func::G);
         world

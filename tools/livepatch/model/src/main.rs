@@ -11,12 +11,12 @@
 //! ```
 //!
 //! The decisions are the kernel's own: the files of `kernel/livepatch/` that need no kernel are
-//! compiled in. What is around them is modelled.
+//! compiled in. Everything around them is modelled.
 //!
-//! The exit status is 0 if all is as it should be, 1 if a property does not hold or a mutation was
-//! not found, and 2 if the arguments make no sense.
+//! The exit status is 0 if every property holds and every mutation was found, 1 if not, and 2 if
+//! the arguments are wrong.
 
-// Of each of the core's files the model needs a part.
+// The model needs a part of each of these files of the core.
 #[path = "../../../../kernel/livepatch/ranges.rs"]
 #[allow(dead_code)]
 mod ranges;
@@ -57,7 +57,7 @@ const USAGE: &str = "usage: klp-model\n       \
                      klp-model story MUTATION\n       \
                      klp-model list";
 
-/// What is known of a model when all of it was seen, or the first thing that is wrong.
+/// What a search has found out.
 struct Outcome {
     states: usize,
     seconds: u64,
@@ -70,7 +70,7 @@ struct Found {
     steps: Vec<String>,
 }
 
-/// Says for each state what has led to it. The checker says what was done next.
+/// Pairs each state with what has led to it. The checker pairs it with what was done next.
 fn led_to(path: Vec<(World, Option<Action>)>) -> progress::Path {
     let mut last = None;
     path.into_iter()
@@ -78,7 +78,7 @@ fn led_to(path: Vec<(World, Option<Action>)>) -> progress::Path {
         .collect()
 }
 
-/// Looks at all that a model can come to.
+/// Visits all states of a model, or stops at the first that is wrong.
 fn search(model: &Model, threads: usize) -> Outcome {
     let start = Instant::now();
     let checker = model.clone().checker().threads(threads).spawn_bfs().join();
@@ -94,7 +94,7 @@ fn search(model: &Model, threads: usize) -> Outcome {
     }
 }
 
-/// The same, and whether transitions end, if the setup is small enough for that.
+/// Searches, and checks that transitions end if the setup is small enough.
 fn examine(named: &Named, mutation: Option<Mutation>, symmetric: bool, threads: usize) -> Outcome {
     let model = named.model(mutation, symmetric);
     let mut outcome = search(&model, threads);
@@ -107,7 +107,7 @@ fn examine(named: &Named, mutation: Option<Mutation>, symmetric: bool, threads: 
     outcome
 }
 
-/// How many were as they should be, and how many not.
+/// How many passed, and how many failed.
 #[derive(Default)]
 struct Tally {
     passed: usize,
@@ -123,17 +123,17 @@ impl Tally {
         }
     }
 
-    /// Says so, and returns whether nothing was wrong.
+    /// Prints the numbers, and returns whether nothing has failed.
     fn end(&self) -> bool {
         println!("{} passed, {} failed, 0 skipped", self.passed, self.failed);
         self.failed == 0
     }
 }
 
-/// The beginning of a line that goes on when something is known.
+/// Begins a line that is completed when there is a result.
 fn begin_line(text: &str) {
     print!("{text}");
-    // Only for those who watch.
+    // It matters on a terminal only.
     let _ = io::stdout().flush();
 }
 
@@ -167,11 +167,11 @@ fn print_story(found: &Found) {
     println!("  => {}", found.what);
 }
 
-/// Looks for what is wrong with a mutation in one setup after the other. Returns in which it was
-/// found, and after how many states.
+/// Searches for what a mutation breaks in one setup after the other. Returns the setup in which it
+/// was found, the number of states, and what is wrong.
 fn refute(mutation: Mutation) -> Option<(&'static str, usize, Found)> {
     setups::SMALL.iter().find_map(|named| {
-        // One thread: so the story is one of the shortest.
+        // With one thread, the story is one of the shortest.
         let outcome = examine(named, Some(mutation), false, 1);
         Some((named.name, outcome.states, outcome.found?))
     })

@@ -12,7 +12,7 @@ use crate::{
 };
 use stateright::Property;
 
-/// What a world has in it.
+/// What a world contains.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// The tasks that there are at the beginning.
@@ -29,9 +29,9 @@ pub struct Setup {
     pub parts: bool,
     /// Whether `F` calls `G`.
     pub nested: bool,
-    /// Whether user tasks look at their own stacks in the scheduler, too.
+    /// Whether user tasks search their own stacks in the scheduler, too.
     pub users_look: bool,
-    /// Whether the target module comes and goes. Otherwise it is always there.
+    /// Whether the target module is loaded and unloaded. Otherwise it is always there.
     pub module_comes: bool,
     /// Whether enabling a patch may fail.
     pub fails: bool,
@@ -62,14 +62,14 @@ pub enum Action {
     /// The core, in a transition.
     Look(usize),
     TryComplete,
-    /// The core, in the middle of something; with a task if it goes through them.
+    /// The core, in the middle of something; with a task if the step takes one after the other.
     Step(Option<usize>),
     /// A task.
     Task(usize, Move),
 }
 
 impl Action {
-    /// Whether it is somebody's decision, so that nothing may depend on it to happen.
+    /// Whether it is a decision of the administrator: no progress may depend on one.
     pub fn is_a_decision(self) -> bool {
         matches!(
             self,
@@ -146,7 +146,7 @@ impl Model {
         }
     }
 
-    /// What the administrator can do, and the core when it comes to the transition again.
+    /// What the administrator can do, and the core at its next attempt.
     fn decisions(&self, world: &World, actions: &mut Vec<Action>) {
         let [a, b] = &world.patches;
         if let Some(transition) = world.transition {
@@ -204,8 +204,8 @@ impl Model {
             .find(|&patch| self.funcs(patch).has(func))
     }
 
-    /// No task is in a version that it has left, or has yet to come to, is on the way there, or
-    /// will return to it.
+    /// No task is in a version that it has left or has yet to switch to, on the way to one, or will
+    /// return to one.
     fn is_consistent(&self, world: &World) -> bool {
         world.forced
             || world.tasks.iter().filter(|task| task.runs()).all(|task| {
@@ -238,14 +238,14 @@ impl Model {
             && world.index.is_none()
             && Func::ALL
                 .into_iter()
-                .all(|func| self.is_settled(world, func))
+                .all(|func| self.is_as_promised(world, func))
             && Patch::ALL
                 .into_iter()
                 .all(|patch| world.patch(patch).enabled == world.promise.idle.has(patch))
     }
 
-    /// The function goes where all tasks are to go, and is a jump if it can be.
-    fn is_settled(&self, world: &World, func: Func) -> bool {
+    /// The function leads to what all tasks are to use, and is a jump if it can be.
+    fn is_as_promised(&self, world: &World, func: Func) -> bool {
         let redirect = world.func(func);
         if !world.is_loaded(func) {
             return redirect.entry == Entry::Plain && redirect.stack == Patches::default();
@@ -296,7 +296,7 @@ const RULES: [Rule; 5] = [
 ];
 
 impl Model {
-    /// What is wrong with a world.
+    /// What is wrong in a world.
     pub fn fault(&self, world: &World) -> Option<&'static str> {
         let broken = RULES.iter().find(|(holds, _)| !holds(self, world));
         broken.map(|(_, meaning)| *meaning)
@@ -349,8 +349,8 @@ impl stateright::Model for Model {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        // The search ends when each property was found not to hold: one, so that it ends with the
-        // first that is wrong.
+        // The search ends when no property holds any more. There is only one, so it ends with the
+        // first fault.
         vec![Property::always("holds", |model: &Model, world| {
             model.fault(world).is_none()
         })]

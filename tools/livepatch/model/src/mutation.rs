@@ -25,17 +25,17 @@ macro_rules! mutations {
 }
 
 mutations! {
-    // What a transition looks for.
+    // What a transition searches stacks for.
     NoHooks: "the index has no return addresses of calls of ftrace",
     NoParts: "the index has no parts of functions that the compiler has put elsewhere",
     NoPartsOfNops: "the index has no such parts of originals that nops lead to",
     NoModules: "the index has no modules of patches that tasks leave",
-    OtherRanges: "the index has what tasks come to, and not what they leave",
+    OtherRanges: "the index has what tasks switch to, and not what they leave",
     OldIndex: "the index stays as it was when a transition is reversed",
-    NoIndexForComing: "functions of a module that comes meanwhile are not put in the index",
+    NoIndexForComing: "functions of a module that is loaded meanwhile are not put in the index",
     IndexLate: "the index is published after the flags are set",
     IndexStays: "the index stays published after the end",
-    LooksAtRunning: "tasks run on while their stack is searched",
+    LooksAtRunning: "tasks keep running while their stack is searched",
     LooksAtNothing: "tasks in the scheduler switch without a search of their stack",
 
     // Which tasks are asked, and when.
@@ -47,7 +47,7 @@ mutations! {
     IdleTasksForgotten: "the end does not wait for idle tasks",
     NotMarked: "tasks do not get their flags",
     ForkCopiesEarly: "a child keeps the state that its parent had when the fork began",
-    ForkWithoutLock: "a child is put on the list while the core goes through it",
+    ForkWithoutLock: "a child is put on the list while the core walks it",
 
     // The order of steps.
     TransitionBeforeStates: "functions depend on the task before tasks have their state",
@@ -55,19 +55,19 @@ mutations! {
     TargetLate: "the target is written after the flags are set",
     StatesGoFirst: "tasks lose their state while functions still depend on it",
     JumpsStay: "functions are jumps while they are in transition",
-    JumpsWithComing: "a module that comes during a transition makes functions jumps",
+    JumpsWithComing: "a module that is loaded during a transition makes functions jumps",
     NopsStay: "nops are not taken off at the end",
     NoNops: "a patch that replaces all others has no nops",
-    FlagStays: "on the way to user mode the flag is not cleared",
-    ComingIsFixed: "functions of a module that comes meanwhile do not depend on the task",
+    FlagStays: "the flag is not cleared at the exit to user mode",
+    ComingIsFixed: "functions of a module that is loaded meanwhile do not depend on the task",
 
     // Waits.
     NoSyncAtEnd: "the end does not wait for handlers and for tasks that switch by themselves",
     NoSyncAtReversal: "a reversal does not wait for tasks that switch by themselves",
-    NoSyncAtRefresh: "an index is freed before those who use it are done",
+    NoSyncAtRefresh: "an index is freed while tasks still use it",
     FlagsStayAtReversal: "a reversal does not clear the flags first",
     NoSyncWithHandlers: "waits do not wait for handlers",
-    NoSyncWithExits: "waits do not wait for tasks that switch on the way to user mode",
+    NoSyncWithExits: "waits do not wait for tasks that switch at the exit to user mode",
     NoSyncWithLooks: "waits do not wait for tasks that search their stack in the scheduler",
 
     // The life of code.

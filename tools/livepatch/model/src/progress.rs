@@ -2,9 +2,9 @@
 
 //! That transitions end.
 //!
-//! From each state that can be reached in a transition, there is a way to its end that needs nobody
-//! to decide anything. So it ends if tasks and core go on, and nothing that can happen again and
-//! again is put off for ever.
+//! From each state that can be reached in a transition, a path leads to its end without any
+//! decision of the administrator. So it ends if tasks and core continue, and nothing that can
+//! happen again and again is put off for ever.
 
 use crate::{
     model::{Action, Model},
@@ -13,7 +13,7 @@ use crate::{
 use indexmap::IndexSet;
 use stateright::Model as _;
 
-/// States and what has led to each, the first first, and to the first nothing.
+/// States in their order, each with what has led to it; nothing has led to the first.
 pub type Path = Vec<(World, Option<Action>)>;
 
 /// The states that can be reached from one.
@@ -21,7 +21,7 @@ struct Graph {
     worlds: IndexSet<World>,
     /// How each was reached first.
     from: Vec<Option<(u32, Action)>>,
-    /// Which lead to it without a decision.
+    /// The states that lead to each without a decision.
     before: Vec<Vec<u32>>,
 }
 
@@ -36,7 +36,7 @@ impl Graph {
         graph
     }
 
-    /// The number of a state, which becomes known by this if it was not.
+    /// The number of a state. It is added if it is not known.
     fn number(&mut self, world: World, from: Option<(u32, Action)>) -> u32 {
         let (number, is_new) = self.worlds.insert_full(world);
         if is_new {
@@ -46,8 +46,8 @@ impl Graph {
         number as u32
     }
 
-    /// Goes on from the states that are known, those that were reached first first, by the actions
-    /// that `may` happen, until there is a state that is `wanted`. Returns its number.
+    /// Explores from the known states, in the order in which they were reached, by the actions that
+    /// `may` happen, until there is a state that is `wanted`. Returns its number.
     fn explore(
         &mut self,
         model: &Model,
@@ -66,7 +66,7 @@ impl Graph {
                     continue;
                 };
                 let number = self.number(after, Some((next as u32, action)));
-                // That a task is found when it does not run is nothing to rely on.
+                // Whether the core finds a task while it does not run is up to chance.
                 if !action.is_a_decision() && !matches!(action, Action::Look(_)) {
                     self.before[number as usize].push(next as u32);
                 }
@@ -76,7 +76,7 @@ impl Graph {
         None
     }
 
-    /// Whether each can come to a state in which `ended` is true, if nobody decides anything.
+    /// Whether a state in which `ended` is true can be reached from each without any decision.
     fn can_end(&self, ended: impl Fn(&World) -> bool) -> Vec<bool> {
         let mut ends: Vec<bool> = self.worlds.iter().map(ended).collect();
         let mut todo: Vec<usize> = (0..ends.len()).filter(|&number| ends[number]).collect();
@@ -103,7 +103,7 @@ impl Graph {
     }
 }
 
-/// Returns how to come to a transition that cannot end, if there is one.
+/// Returns a path to a transition that cannot end, if there is one.
 pub fn stuck(model: &Model) -> Option<Path> {
     let mut graph = Graph::new(model.init_states().pop()?);
     graph.explore(model, |_| true, |_| false);
@@ -112,7 +112,7 @@ pub fn stuck(model: &Model) -> Option<Path> {
     let first = ends.iter().position(|ends| !ends)?;
     let mut path = graph.path(first);
 
-    // And on to where the core can only make attempts: what it waits for is to be seen there.
+    // Continue to where the core can only make attempts: it shows what the core waits for.
     let mut graph = Graph::new(graph.worlds[first].clone());
     let waits =
         |world: &World| world.transition.is_some_and(|t| t.started) && world.steps.is_empty();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is checked: worlds that differ in what they have in them.
+//! What is checked: worlds with different contents.
 
 use crate::{
     model::{Model, Setup},
@@ -13,7 +13,7 @@ pub struct Named {
     pub name: &'static str,
     pub text: &'static str,
     setup: fn() -> Setup,
-    /// Whether it is small enough to see that each transition can end.
+    /// Whether it is small enough to check that each transition can end.
     pub ends: bool,
 }
 
@@ -87,7 +87,7 @@ fn three() -> Setup {
     }
 }
 
-/// Those that mutations are looked for in, too, the smallest first.
+/// Those in which mutations have to be found, too, the smallest first.
 pub const SMALL: &[Named] = &[
     Named::small("user", "a user task", || base(Kind::User)),
     Named::small("kthread", "a kernel thread", || base(Kind::Kthread)),
@@ -111,7 +111,7 @@ pub const SMALL: &[Named] = &[
     }),
     Named::small(
         "nop",
-        "a kernel thread; the newer patch has not what the older has",
+        "a kernel thread; the newer patch lacks what the older has",
         || Setup {
             funcs: [Funcs::only(Func::F), Funcs::only(Func::G)],
             ..base(Kind::Kthread)
@@ -157,7 +157,7 @@ pub const WHOLE: &[Named] = &[Named::large(
     },
 )];
 
-/// Those that take long, and much memory.
+/// Those that take long and need much memory.
 pub const LARGE: &[Named] = &[
     Named::large("three-disable", "the same, and a patch is disabled", three),
     Named::large("three-stack", "the same, and both patches stay", || Setup {
@@ -172,7 +172,7 @@ pub fn all() -> impl Iterator<Item = &'static Named> {
     SMALL.iter().chain(WHOLE).chain(LARGE)
 }
 
-/// The one of this name.
+/// The setup of this name.
 pub fn named(name: &str) -> Option<&'static Named> {
     all().find(|named| named.name == name)
 }

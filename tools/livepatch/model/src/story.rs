@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tells what has happened, for people.
+//! Describes what has happened, for people.
 
 use crate::{
     core::{Each, List, Step},
@@ -27,7 +27,7 @@ fn line(model: &Model, before: &World, action: Action, after: &World) -> String 
         }
         Action::Enable(patch) => format!("patch {patch:?} is loaded"),
         Action::FailToEnable(patch) => {
-            format!("patch {patch:?} is loaded, and something will refuse it")
+            format!("patch {patch:?} is loaded, and enabling it will fail")
         }
         Action::Disable(patch) => format!("patch {patch:?} is disabled"),
         Action::Unload(patch) => format!("the module of patch {patch:?} is unloaded"),
@@ -42,7 +42,7 @@ fn line(model: &Model, before: &World, action: Action, after: &World) -> String 
             let state = after.tasks[task].state;
             format!("core: task {task} does not run, its stack is clear: state {state}")
         }
-        Action::TryComplete => "core: another attempt has found nobody left".into(),
+        Action::TryComplete => "core: another attempt finds no remaining task".into(),
         Action::Step(task) => core_line(before, task),
         Action::Task(task, step) => format!("task {task}: {}", task_line(after, task, step)),
     }
@@ -53,26 +53,26 @@ fn core_line(before: &World, task: Option<usize>) -> String {
         return "core: nothing".into();
     };
     let what = match *step {
-        Step::RemoveJump(func) => format!("{func:?} calls ftrace again, and is no jump"),
+        Step::RemoveJump(func) => format!("{func:?} calls ftrace again, and is not a jump"),
         Step::InstallJump(func) => format!("{func:?} becomes a jump, if it can"),
         Step::Begin(transition) => match transition.target() {
             Target::Patched => format!("a transition to {:?} begins", transition.patch),
             Target::Unpatched => format!("a transition from {:?} begins", transition.patch),
         },
         Step::Target => "TARGET is written".into(),
-        Step::States(list, -1) => format!("{} have no state any more", all(list)),
+        Step::States(list, -1) => format!("{} no longer have a state", all(list)),
         Step::States(list, state) => format!("{} get the state {state}", all(list)),
         Step::InTransition(_, func, true) => format!("{func:?} will depend on the task"),
         Step::InTransition(_, func, false) => format!("{func:?} will not depend on the task"),
         Step::Register(func) => format!("ftrace hooks {func:?}"),
         Step::Push(patch, func) => format!("{patch:?}'s {func:?} is put on the function stack"),
         Step::Pop(patch, func) => format!("{patch:?}'s {func:?} is taken off the function stack"),
-        Step::Ways(func) => format!("the two ways of {func:?} are written, if they differ"),
+        Step::Destinations(func) => format!("{func:?}'s destinations are written, if they differ"),
         Step::Slot(func) => format!("the slot of {func:?} is written"),
-        Step::Retire(func) => format!("ftrace lets go of {func:?}, if no patch has it"),
+        Step::Unregister(func) => format!("ftrace unhooks {func:?}, if no patch has it"),
         Step::FreeNops(patch) => format!("the nops of {patch:?} are freed"),
         Step::Publish => "the index is published".into(),
-        Step::Unpublish => "there is no index any more".into(),
+        Step::Unpublish => "there is no index from now on".into(),
         Step::FreeSpare => "the index that is not published is freed".into(),
         Step::Switch(task) => {
             let state = before
@@ -82,10 +82,10 @@ fn core_line(before: &World, task: Option<usize>) -> String {
         }
         Step::BeginEach(each, list) | Step::Each(each, list) => match (each, task) {
             (Each::Mark, Some(task)) => format!("task {task} is marked, if it has yet to switch"),
-            (Each::Clear, Some(task)) => format!("task {task} is not marked any more"),
+            (Each::Clear, Some(task)) => format!("task {task} is no longer marked"),
             (Each::Force, Some(task)) => format!("task {task} is switched by force"),
             (Each::Ask, Some(task)) => format!("task {task} is asked whether it has arrived"),
-            (_, None) => format!("{} are gone through", all(list)),
+            (_, None) => format!("{} are done one by one", all(list)),
         },
         Step::Enabled(patch, true) => format!("{patch:?} is enabled"),
         Step::Enabled(patch, false) => format!("{patch:?} is disabled"),
@@ -97,9 +97,9 @@ fn core_line(before: &World, task: Option<usize>) -> String {
         Step::Arrived | Step::Complete => "all have arrived".into(),
         Step::Sync => "waits for what runs with preemption disabled".into(),
         Step::Await => "has waited".into(),
-        Step::Reverse => "the other direction begins".into(),
+        Step::Reverse => "the direction is reversed".into(),
         Step::SetForced => "what tasks were forced to leave has to stay".into(),
-        Step::End => "there is no transition any more".into(),
+        Step::End => "the transition has ended".into(),
         Step::GiveBack(patch) => format!("{patch:?} is given back"),
         Step::SetModule(Module::Live) => "the target module runs".into(),
         Step::SetModule(_) => "the target module is gone".into(),
@@ -127,7 +127,7 @@ fn task_line(after: &World, task: usize, step: Move) -> String {
     let now = &after.tasks[task];
     match (step, now.at) {
         (Move::Call(func), At::In(code)) => {
-            format!("calls {func:?}, is in {}", place(code))
+            format!("calls {func:?}, is in {}", location(code))
         }
         (Move::Call(func), _) => format!("calls {func:?}, is in ftrace"),
         (Move::Handle, At::Chosen(func, version)) => {
@@ -142,14 +142,14 @@ fn task_line(after: &World, task: usize, step: Move) -> String {
             )
         }
         (Move::Choose, _) => "the handler chooses".into(),
-        (Move::Go, At::In(code)) => format!("leaves ftrace, is in {}", place(code)),
+        (Move::Go, At::In(code)) => format!("leaves ftrace, is in {}", location(code)),
         (Move::Go, _) => "leaves ftrace".into(),
-        (Move::ToPart, _) => "goes on in the part of F that is elsewhere".into(),
+        (Move::ToPart, _) => "continues in the part of F that is elsewhere".into(),
         (Move::FromPart, _) => "comes back to F from there".into(),
         (Move::TailCall, _) => "ends in a jump to another function of the patch".into(),
-        (Move::Return, At::In(code)) => format!("returns to {}", place(code)),
-        (Move::Return, _) => "returns, and is in none of them".into(),
-        (Move::TestFlag, _) => "on its way to user mode, clears its flag".into(),
+        (Move::Return, At::In(code)) => format!("returns to {}", location(code)),
+        (Move::Return, _) => "returns, and is in no such function".into(),
+        (Move::TestFlag, _) => "at the exit to user mode, clears its flag".into(),
         (Move::ReadTarget, _) => "reads TARGET".into(),
         (Move::WriteState, _) => format!("has the state {} now", now.state),
         (Move::SeeFlag, _) => "sees its flag in the scheduler".into(),
@@ -166,7 +166,7 @@ fn task_line(after: &World, task: usize, step: Move) -> String {
     }
 }
 
-fn place(code: Code) -> String {
+fn location(code: Code) -> String {
     match code {
         Code::Body(func, None) => format!("the original {func:?}"),
         Code::Body(func, Some(patch)) => format!("{patch:?}'s {func:?}"),

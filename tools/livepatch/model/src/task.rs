@@ -12,11 +12,11 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Move {
     Call(Func),
-    /// The handler looks at the slot.
+    /// The handler reads the slot.
     Handle,
-    /// The handler looks at the task's state, and at the ways.
+    /// The handler reads the task's state, and the destinations.
     Choose,
-    /// On to where the handler has chosen.
+    /// To the destination that the handler has chosen.
     Go,
     /// To and from the part of a function that the compiler has put elsewhere.
     ToPart,
@@ -24,7 +24,7 @@ pub enum Move {
     /// To a function that the replacement ends in a call of.
     TailCall,
     Return,
-    /// On the way to user mode, or in the idle loop.
+    /// At the exit to user mode, or in the idle loop.
     TestFlag,
     ReadTarget,
     WriteState,
@@ -64,7 +64,7 @@ impl Model {
         }
         let looks = match task.kind {
             Kind::Kthread => true,
-            // Before they sleep in a freezable state; some always.
+            // Before a freezable sleep; some of them always.
             Kind::User => self.setup.users_look,
             Kind::Idle => false,
         };
@@ -127,56 +127,14 @@ impl Model {
         moves.push(Move::Return);
     }
 
-    /// Does a step of a task.
+    /// Does a step of a task. Returns whether it was possible.
     pub fn do_move(&self, world: &mut World, index: usize, step: Move) -> bool {
-        match step {
-            Move::BeginFork => {
-                return Self::move_child(world, index, Life::Unborn, Life::Embryo, true);
-            }
-            // `klp_copy_process()`, and the child is put on the list.
-            Move::EndFork => {
-                let copies = !self.is(Mutation::ForkCopiesEarly);
-                return Self::move_child(world, index, Life::Embryo, Life::Alive, copies);
-            }
-            Move::BeginExit => world.budget.exits -= 1,
-            _ => {}
-        }
-        let (target, published, indexes) = (world.target, world.index, world.indexes);
-        let funcs = world.funcs;
-        let (mut confused, mut dangling) = (false, false);
-        let kind = world.tasks[index].kind;
+        let target = world.target;
         let task = &mut world.tasks[index];
         match step {
-            Move::Call(func) => {
-                if let At::In(code) = task.at {
-                    task.caller = Some(code);
-                }
-                task.at = match funcs[func as usize].entry {
-                    Entry::Plain => At::In(Code::Body(func, None)),
-                    Entry::Jump(patch) => At::In(Code::Body(func, Some(patch))),
-                    Entry::Hook => At::Entered(func),
-                };
-            }
-            Move::Handle => {
-                if let At::Entered(func) = task.at {
-                    task.at = match funcs[func as usize].slot {
-                        Slot::To(version) => At::Chosen(func, version),
-                        Slot::InTransition => At::PerTask(func),
-                    };
-                }
-            }
-            Move::Choose => {
-                if let At::PerTask(func) = task.at {
-                    let redirect = &funcs[func as usize];
-                    confused = task.state == IDLE;
-                    let version = if task.state == 0 {
-                        redirect.unpatched
-                    } else {
-                        redirect.patched
-                    };
-                    task.at = At::Chosen(func, version);
-                }
-            }
+            Move::Call(func) => Self::call(world, index, func),
+            Move::Handle => Self::read_slot(world, index),
+            Move::Choose => Self::choose_destination(world, index),
             Move::Go => {
                 if let At::Chosen(func, version) = task.at {
                     task.at = At::In(Code::Body(func, version));
@@ -189,12 +147,7 @@ impl Model {
                     task.at = At::In(Code::Helper(patch));
                 }
             }
-            Move::Return => {
-                task.at = match task.caller.take() {
-                    Some(code) => At::In(code),
-                    None => At::Away,
-                };
-            }
+            Move::Return => task.at = task.caller.take().map_or(At::Away, At::In),
             Move::TestFlag => {
                 if !self.is(Mutation::FlagStays) {
                     task.pending = false;
@@ -215,41 +168,99 @@ impl Model {
                     state => Look::Target(state),
                 };
             }
-            Move::SeeIndex => {
-                if let Look::Target(state) = task.look {
-                    task.look = match published {
-                        None => Look::None,
-                        Some(place) => Look::Index(state, place),
-                    };
-                }
+            Move::SeeIndex => Self::read_index(world, index),
+            Move::SearchStack => self.search_own_stack(world, index),
+            Move::BeginFork => {
+                return Self::move_child(world, index, Life::Unborn, Life::Embryo, true)
             }
-            Move::SearchStack => {
-                if let Look::Index(state, place) = task.look {
-                    dangling = indexes[place as usize].is_none();
-                    let clear = indexes[place as usize]
-                        .is_some_and(|index| !task.stack().any(|word| index.has(word)));
-                    let arrived = task.state == state;
-                    task.look = Look::None;
-                    if !arrived && (clear || self.is(Mutation::LooksAtNothing)) {
-                        task.pending = false;
-                        task.state = state;
-                    }
-                }
+            Move::EndFork => return self.end_fork(world, index),
+            Move::BeginExit => {
+                task.life = Life::Exiting;
+                world.budget.exits -= 1;
             }
-            Move::BeginExit => task.life = Life::Exiting,
             Move::Release => task.life = Life::Released,
-            Move::Die => *task = Task::absent(kind, Life::Dead),
-            Move::BeginFork | Move::EndFork => return false,
+            Move::Die => *task = Task::absent(task.kind, Life::Dead),
         }
         if self.is_not_awaited(&world.tasks[index]) {
             world.tasks[index].awaited = false;
         }
-        world.confused |= confused;
-        world.dangling |= dangling;
         true
     }
 
-    /// The child that is the one becomes the other, and, if `copies`, a copy of its parent.
+    fn call(world: &mut World, index: usize, func: Func) {
+        let entry = world.func(func).entry;
+        let task = &mut world.tasks[index];
+        if let At::In(code) = task.at {
+            task.caller = Some(code);
+        }
+        task.at = match entry {
+            Entry::Plain => At::In(Code::Body(func, None)),
+            Entry::Jump(patch) => At::In(Code::Body(func, Some(patch))),
+            Entry::Hook => At::Entered(func),
+        };
+    }
+
+    /// The handler takes the destination from the slot, unless it depends on the task.
+    fn read_slot(world: &mut World, index: usize) {
+        if let At::Entered(func) = world.tasks[index].at {
+            world.tasks[index].at = match world.func(func).slot {
+                Slot::To(version) => At::Chosen(func, version),
+                Slot::InTransition => At::PerTask(func),
+            };
+        }
+    }
+
+    /// The handler takes one of both destinations by the state of the task.
+    fn choose_destination(world: &mut World, index: usize) {
+        let Task { at, state, .. } = world.tasks[index];
+        if let At::PerTask(func) = at {
+            let redirect = world.func(func);
+            let version = if state == 0 {
+                redirect.unpatched
+            } else {
+                redirect.patched
+            };
+            world.tasks[index].at = At::Chosen(func, version);
+            world.confused |= state == IDLE;
+        }
+    }
+
+    /// The task reads `INDEX` in the scheduler.
+    fn read_index(world: &mut World, index: usize) {
+        let published = world.index;
+        let task = &mut world.tasks[index];
+        if let Look::Target(state) = task.look {
+            task.look = match published {
+                None => Look::None,
+                Some(published) => Look::Index(state, published),
+            };
+        }
+    }
+
+    /// The task searches its own stack in the scheduler, and switches if it can.
+    fn search_own_stack(&self, world: &mut World, index: usize) {
+        let task = &mut world.tasks[index];
+        if let Look::Index(state, published) = task.look {
+            let ranges = world.indexes[published as usize];
+            let clear = ranges.is_some_and(|ranges| !task.stack().any(|word| ranges.has(word)));
+            let arrived = task.state == state;
+            task.look = Look::None;
+            if !arrived && (clear || self.is(Mutation::LooksAtNothing)) {
+                task.pending = false;
+                task.state = state;
+            }
+            world.dangling |= ranges.is_none();
+        }
+    }
+
+    /// `klp_copy_process()`, and the child is put on the list.
+    fn end_fork(&self, world: &mut World, parent: usize) -> bool {
+        let copies = !self.is(Mutation::ForkCopiesEarly);
+        Self::move_child(world, parent, Life::Embryo, Life::Alive, copies)
+    }
+
+    /// Moves the child from one stage of its life to the next. If `copies` is set, it gets the flag
+    /// and the state of its parent.
     fn move_child(world: &mut World, parent: usize, from: Life, to: Life, copies: bool) -> bool {
         let Task { pending, state, .. } = world.tasks[parent];
         let Some(child) = world.task_mut(from) else {

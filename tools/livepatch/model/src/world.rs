@@ -95,7 +95,7 @@ impl Patches {
 /// What runs when a function is called: the function itself, or a replacement.
 pub type Version = Option<Patch>;
 
-/// Code that a task can be in. Everything else is of no interest.
+/// Code that a task can be in. No other code matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
     /// A function, or its replacement.
@@ -128,8 +128,7 @@ impl Code {
         }
     }
 
-    /// Which function it is a version of. A function that a replacement ends in a call of is none:
-    /// its caller has been left for good.
+    /// Which function it is a version of. A helper is none: its caller has been left for good.
     pub fn version(self) -> Option<(Func, Version)> {
         match self {
             Code::Body(func, version) => Some((func, version)),
@@ -138,7 +137,7 @@ impl Code {
         }
     }
 
-    /// Who has to be there for it to be there.
+    /// What it is part of, and is freed with.
     pub fn owner(self) -> Owner {
         match self {
             Code::Body(Func::F, None) | Code::Cold => Owner::Kernel,
@@ -156,7 +155,7 @@ pub enum Owner {
     Patch(Patch),
 }
 
-/// The size of each piece of code, but for modules.
+/// The size of each piece of code, except for modules.
 const SIZE: usize = 0x10;
 
 /// An address that can be on the stack of a task.
@@ -194,12 +193,12 @@ impl Word {
         Self::ALL
             .iter()
             .position(|&word| word == self)
-            .map_or(0, |place| 1 << place)
+            .map_or(0, |number| 1 << number)
     }
 }
 
-/// The ranges of code that tasks must not be in. What was found to be in one of them, by the
-/// kernel's own search, is kept, and not the ranges.
+/// The ranges of code that tasks must not be in. It keeps which addresses the
+/// kernel's own search finds in them, and not the ranges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Index(u16);
 
@@ -247,24 +246,25 @@ impl Index {
 /// What a task is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum At {
-    /// In user mode, in the idle loop, or in the kernel and in no function concerned.
+    /// In user mode, in the idle loop, or elsewhere in the kernel.
     Away,
     /// In a function, running or asleep.
     In(Code),
     /// In ftrace at the entry of a function; the handler has yet to run.
     Entered(Func),
-    /// In the handler, which has seen that the destination depends on the task. Preemption is disabled.
+    /// In the handler, which has seen that the destination depends on the task. Preemption is
+    /// disabled.
     PerTask(Func),
     /// The handler has chosen; the task has yet to go there.
     Chosen(Func, Version),
-    /// On the way to user mode, or in the idle loop: it has cleared its flag. Preemption is
+    /// At the exit to user mode, or in the idle loop: it has cleared its flag. Preemption is
     /// disabled.
     Cleared,
     /// The same, and it has read `TARGET`.
     Read(i8),
 }
 
-/// How far a task is that looks at its own stack in the scheduler, with preemption disabled.
+/// How far a task is that searches its own stack in the scheduler, with preemption disabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Look {
     #[default]
@@ -280,11 +280,11 @@ pub enum Look {
 /// What a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// Passes the exit to user mode.
+    /// It passes the exit to user mode.
     User,
-    /// Never does, but goes through the scheduler.
+    /// It never does, but passes the scheduler.
     Kthread,
-    /// Passes the idle loop; is on no list.
+    /// It passes the idle loop, and is on no list.
     Idle,
 }
 
@@ -319,7 +319,7 @@ pub struct Task {
     pub look: Look,
     /// Whether it is the parent of the embryo.
     pub forks: bool,
-    /// Whether a step of the core that goes through a list has yet to come to it.
+    /// Whether a step of the core that takes a list task by task has yet to come to it.
     pub due: bool,
     /// Whether `synchronize()` waits for it.
     pub awaited: bool,
@@ -343,7 +343,7 @@ impl Task {
         }
     }
 
-    /// What is left of a task that is dead, and what there is of one that is unborn.
+    /// A task that is dead or unborn.
     pub fn absent(kind: Kind, life: Life) -> Self {
         Self {
             life,
@@ -421,14 +421,48 @@ pub struct Redirect {
     pub in_transition: Patches,
 }
 
-/// How far the life of a patch has come.
+impl Redirect {
+    /// Makes the entry call ftrace, unless it does so for another patch already.
+    pub fn hook(&mut self) {
+        if self.entry == Entry::Plain {
+            self.slot = Slot::To(None);
+            self.entry = Entry::Hook;
+        }
+    }
+
+    /// Makes the entry plain again if no patch is on the stack.
+    pub fn unhook(&mut self) {
+        if self.stack == Patches::default() {
+            self.entry = Entry::Plain;
+        }
+    }
+
+    pub fn push(&mut self, patch: Patch) {
+        self.stack = self.stack.with(patch);
+    }
+
+    pub fn pop(&mut self, patch: Patch) {
+        self.stack = self.stack.without(patch);
+    }
+
+    /// Sets whether the function of a patch depends on the task.
+    pub fn set_in_transition(&mut self, patch: Patch, yes: bool) {
+        self.in_transition = if yes {
+            self.in_transition.with(patch)
+        } else {
+            self.in_transition.without(patch)
+        };
+    }
+}
+
+/// How far a patch is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     /// Its module is not loaded.
     Absent,
     /// It is on the list of patches.
     Accepted,
-    /// It is not in use any more: the module can be unloaded.
+    /// It is no longer in use: the module can be unloaded.
     GivenBack,
     /// It stays for good.
     Kept,
@@ -447,6 +481,18 @@ pub struct Accepted {
     pub nops: Funcs,
 }
 
+impl Accepted {
+    /// Ends its use. The module stays if tasks were forced to leave it.
+    pub fn give_back(&mut self) {
+        self.enabled = false;
+        self.stage = if self.forced {
+            Stage::Kept
+        } else {
+            Stage::GivenBack
+        };
+    }
+}
+
 /// The target module, which has `G`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Module {
@@ -454,13 +500,13 @@ pub enum Module {
     /// None of its code runs yet.
     Coming,
     Live,
-    /// None of its code runs any more.
+    /// None of its code runs from now on.
     Going,
     /// It was there.
     Gone,
 }
 
-/// A transition that is going on.
+/// A transition that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Transition {
     pub patch: Patch,
@@ -492,8 +538,8 @@ impl Transition {
     }
 }
 
-/// Which patches' functions a task is to use, by the promise to users and not by what the core
-/// does.
+/// Which patches' functions a task is to use. This is what users are promised, and does not
+/// follow from what the core does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Promise {
     /// A task in the unpatched state.
@@ -504,7 +550,7 @@ pub struct Promise {
     pub idle: Patches,
 }
 
-/// What may happen yet.
+/// What may still happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Budget {
     pub disables: u8,
@@ -523,7 +569,7 @@ pub struct World {
     pub patches: [Accepted; 2],
     pub module: Module,
     pub transition: Option<Transition>,
-    /// What the core does next, while it holds `klp_mutex`. The first is at the end.
+    /// What the core does next, while it holds `klp_mutex`. The next step is the last one here.
     pub steps: Vec<crate::core::Step>,
     /// `TARGET`.
     pub target: i8,
@@ -535,7 +581,7 @@ pub struct World {
     pub locked: bool,
     pub promise: Promise,
     pub budget: Budget,
-    /// Whether tasks were forced: what they use is the administrator's affair from then on.
+    /// Whether tasks were forced: from then on, the administrator answers for what they use.
     pub forced: bool,
     /// Whether a handler has asked a task for a state that it did not have.
     pub confused: bool,
@@ -544,7 +590,7 @@ pub struct World {
 }
 
 impl World {
-    /// The first task that has come so far.
+    /// The first task in this stage of its life.
     pub fn task_mut(&mut self, life: Life) -> Option<&mut Task> {
         self.tasks.iter_mut().find(|task| task.life == life)
     }
@@ -565,6 +611,15 @@ impl World {
         &mut self.patches[patch as usize]
     }
 
+    pub fn free_nops(&mut self, patch: Patch) {
+        for func in self.patch(patch).nops.iter() {
+            self.func_mut(func).set_in_transition(patch, false);
+        }
+        let patch = self.patch_mut(patch);
+        patch.funcs = patch.funcs.without(patch.nops);
+        patch.nops = Funcs::default();
+    }
+
     /// The patches on the list, the oldest first.
     pub fn accepted(&self) -> impl Iterator<Item = Patch> + '_ {
         Patch::ALL
@@ -581,7 +636,7 @@ impl World {
         func == Func::F || self.module == Module::Live
     }
 
-    /// What the kernel's own code makes of the function stack.
+    /// What the kernel's own code decides for the function stack.
     pub fn route(&self, func: Func) -> Route {
         let redirect = self.func(func);
         let newest_first = Patch::ALL.into_iter().rev();
@@ -603,7 +658,7 @@ impl World {
         (!self.patch(patch).nops.has(func)).then_some(patch)
     }
 
-    /// What those run who do not have the function of `patch`.
+    /// What the function of `patch` replaces: tasks that do not use it run this.
     pub fn replaced(&self, patch: Patch, func: Func) -> Version {
         let stack = self.func(func).stack;
         let older_first = Patch::ALL.into_iter().take_while(|&other| other != patch);
@@ -611,7 +666,7 @@ impl World {
         replaced.and_then(|patch| self.replacement(patch, func))
     }
 
-    /// Makes a version of a destination.
+    /// The version at a destination.
     pub fn version(func: Func, destination: Destination) -> Version {
         Patch::ALL
             .into_iter()

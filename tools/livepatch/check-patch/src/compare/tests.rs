@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeSet};
 
 use crate::types::Member;
 
-/// Types that a test makes: the `Id` of one is its place here. `void` is the first.
+/// Types that a test makes: the `Id` of one is its index here. `void` is the first.
 struct Arena(RefCell<Vec<Ty>>);
 
 impl Types for Arena {

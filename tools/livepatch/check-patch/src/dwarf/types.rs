@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The types that DWARF tells, of C and of Rust.
+//! The types in DWARF, of C and of Rust.
 
 use super::{Debug, Die, Entry, MAX_CHAIN};
 use crate::{
@@ -307,7 +307,7 @@ impl<'a> Debug<'a> {
         })
     }
 
-    /// A member; `None` if its place cannot be told.
+    /// A member; `None` if its offset is not known.
     fn member_of(&self, die: Die, entry: &Entry<'a>) -> Result<Option<Member>> {
         let Some((offset, ty)) = self.member(die, entry)? else {
             return Ok(None);
@@ -417,7 +417,7 @@ impl<'a> Debug<'a> {
         Ok(only.map(|ty| Wrapped { ty, values }))
     }
 
-    /// The pointer to a function that a variable holds, be it in a wrapper: its entry.
+    /// The entry of the pointer to a function that a variable holds, or holds in a wrapper.
     pub(super) fn pointer_in(&self, variable: Die) -> Result<Option<Die>> {
         let entry = self.entry(variable)?;
         let mut at = self.reference(variable, &entry, dw::DW_AT_type)?;

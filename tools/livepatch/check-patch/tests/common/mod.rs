@@ -70,7 +70,7 @@ impl Case {
         fs::write(self.dir.join(name), text).unwrap();
     }
 
-    /// Compile C to an object; `flags` are added.
+    /// Compiles C to an object; `flags` are added.
     pub fn c(&self, name: &str, text: &str, flags: &[&str]) {
         self.write(&format!("{name}.c"), text);
         let target = format!("--target={}", self.target);
@@ -106,7 +106,7 @@ impl Case {
         self.c("kernel", &format!("{SEQ}{function}"), &["-g"]);
     }
 
-    /// A copy of an object with BTF in place of its DWARF.
+    /// A copy of an object with BTF instead of its DWARF.
     pub fn only_btf(&self, object: &str, btf: &str, to: &str) {
         let section = format!(".BTF={btf}");
         run(
@@ -116,7 +116,7 @@ impl Case {
         );
     }
 
-    /// Run the tool: exit status, and what it said.
+    /// Runs the tool; returns its exit status and its output.
     pub fn check(&self, args: &[&str]) -> (i32, Vec<String>) {
         let output = Command::new(env!("CARGO_BIN_EXE_klp-check-patch"))
             .args(args)
