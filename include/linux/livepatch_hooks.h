@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The hooks of livepatch in an architecture's way to user mode.
+ * The hooks of livepatch in the exit to user mode.
  *
- * A task that has yet to switch has TIF_PATCH_PENDING set. On its way to user
+ * A task that has yet to switch has TIF_PATCH_PENDING set. When it exits to user
  * mode it is in no function of the kernel any more, and switches itself.
  *
- *  klp_arch_set_pending(task)      sets the flag, and has a task that runs in
- *                                  user mode on another CPU come by soon;
- *  klp_arch_exit_to_user(ti_work)  looks at the flag on the way to user mode.
+ *  klp_arch_set_pending(task)      sets the flag, and makes a task that runs in
+ *                                  user mode on another CPU pass the exit soon;
+ *  klp_arch_exit_to_user(ti_work)  tests the flag on the exit to user mode.
  *
- * Each architecture says in <asm/livepatch_hooks.h> how it does it, and checks
- * when it is compiled that the flag is looked at. Those without such a header
- * use that of asm-generic.
+ * An architecture that has to do this in another way than asm-generic has its own
+ * <asm/livepatch_hooks.h>. That the flag is tested is checked when the kernel is
+ * compiled, in kernel/livepatch/hooks.c.
  */
 #ifndef _LINUX_LIVEPATCH_HOOKS_H
 #define _LINUX_LIVEPATCH_HOOKS_H
