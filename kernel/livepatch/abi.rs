@@ -8,7 +8,8 @@
 //!
 //! - What the author has filled in does not change.
 //! - What `klp_mutex` protects is [`Protected`], or a [`List`].
-//! - What sysfs shows without a lock is [`Atomic`]. It is written with `klp_mutex` held.
+//! - What is read without a lock, by sysfs for one, is [`Atomic`]. It is written with `klp_mutex`
+//!   held.
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 
@@ -30,7 +31,7 @@ use kernel::{
         UniqueArc, //
     },
     types::Opaque,
-    workqueue::{impl_has_work, new_work, system_unbound, Work, WorkItem},
+    workqueue::{impl_has_work, new_work, system_dfl, Work, WorkItem},
 };
 use pin_init::Zeroable;
 
@@ -178,7 +179,7 @@ unsafe impl HasKobject for Func {
 
     unsafe fn release(this: &Self) {
         if this.nop {
-            // SAFETY: `Object::add_nop` has made both; nobody else uses them.
+            // SAFETY: `Object::add_nop` has made both; no other code uses them.
             unsafe { free_named(this, this.old_name) };
         }
     }
@@ -190,7 +191,7 @@ unsafe impl HasKobject for Object {
 
     unsafe fn release(this: &Self) {
         if this.dynamic {
-            // SAFETY: `Patch::add_dynamic` has made both; nobody else uses them.
+            // SAFETY: `Patch::add_dynamic` has made both; no other code uses them.
             unsafe { free_named(this, this.name) };
         }
     }
@@ -210,7 +211,8 @@ unsafe impl HasKobject for Patch {
 ///
 /// # Safety
 ///
-/// `this` must be a leaked `KBox`, and `name` null or from [`copy_name`]. Nobody uses them any more.
+/// `this` must be a leaked `KBox`, and `name` null or from [`copy_name`]. No code uses them any
+/// more.
 unsafe fn free_named<T>(this: *const T, name: *const c_char) {
     // SAFETY: By the requirements of this function.
     unsafe { bindings::kfree(name.cast()) };
@@ -246,7 +248,8 @@ unsafe fn until<'a, T: 'a>(
 }
 
 impl Func {
-    /// The function's name in the object's symbol table, which [`Declared::check`] has made sure of.
+    /// The function's name in the object's symbol table, which [`Declared::check`] has made sure
+    /// of.
     pub(crate) fn name(&self) -> &CStr {
         // SAFETY: A nul-terminated string that the patch keeps.
         unsafe { CStr::from_char_ptr(self.old_name) }
@@ -314,7 +317,7 @@ impl Func {
         self.new_size.set(locked, size);
     }
 
-    /// Has a nop lead to the function, whose address and size are known.
+    /// Makes a nop lead to the function, whose address and size are known.
     pub(crate) fn set_new_to_old(&self, locked: &Locked) {
         self.new_func.store(self.old_func.get(locked), Relaxed);
         self.new_size.set(locked, self.old_size.get(locked));
@@ -649,8 +652,8 @@ impl<'a> Declared<'a> {
     ///
     /// # Safety
     ///
-    /// `patch` must be null or point to a `klp_patch` that is valid for `'a`, and whose author keeps
-    /// to what `include/linux/livepatch.h` says.
+    /// `patch` must be null or point to a `klp_patch` that is valid for `'a`, and whose author
+    /// keeps to what `include/linux/livepatch.h` says.
     pub(crate) unsafe fn from_ptr(patch: *mut bindings::klp_patch) -> Option<Self> {
         // SAFETY: By the requirement of this function.
         unsafe { patch.cast::<Patch>().as_ref() }.map(Self)
@@ -687,9 +690,9 @@ impl Deref for Declared<'_> {
 
 /// A patch that the core has accepted.
 ///
-/// While it exists, the module of the patch is referenced, and the patch is valid. Dropping it gives
-/// the patch back, by a work item: its last user may be writing to one of the patch's files, which
-/// must be closed first.
+/// While it exists, the module of the patch is referenced, and the patch is valid. Dropping it
+/// gives the patch back, by a work item: its last user may be writing to one of the patch's files,
+/// which must be closed first.
 pub(crate) struct Accepted {
     /// `None` once it was given back.
     free: Option<Pin<KBox<Free>>>,
@@ -763,9 +766,10 @@ impl Deref for Accepted {
 }
 
 impl Drop for Accepted {
+    #[inline(never)]
     fn drop(&mut self) {
         if let Some(free) = self.free.take() {
-            system_unbound().enqueue(free);
+            system_dfl().enqueue(free);
         }
     }
 }
@@ -817,7 +821,7 @@ impl Free {
         })
     }
 
-    /// Waits until nobody uses the patch, and gives back the reference to its module.
+    /// Waits until the patch is unused, and gives back the reference to its module.
     fn finish(self: Pin<KBox<Self>>) {
         // SAFETY: The module is referenced until the end of this.
         let patch = unsafe { self.patch.as_ref() };

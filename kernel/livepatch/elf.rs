@@ -32,11 +32,11 @@ const _: () = assert!(size_of::<bindings::Elf64_Rela>() as u64 == rela::RELA_SIZ
 ///
 /// # Invariants
 ///
-/// - `headers` points to `count` headers of the sections of `module`, which nobody writes.
+/// - `headers` points to `count` headers of the sections of `module`, which do not change.
 /// - `section_names` is what the headers' `sh_name` are offsets into. The module loader has checked
 ///   that the names of all sections but those of type `SHT_NULL` lie in it and end there.
 /// - `symbols` points to `symbol_count` symbols, aligned, whose section is number `symbol_section`,
-///   and which nobody else uses now.
+///   and which no other code uses now.
 pub(crate) struct Sections<'a> {
     module: &'a Module,
     headers: *mut bindings::Elf64_Shdr,
@@ -297,7 +297,7 @@ impl<'a> Sections<'a> {
 
     /// Replaces the value of a symbol, and returns the one that it had.
     pub(crate) fn replace_value(&self, symbol: Symbol, value: u64) -> u64 {
-        // SAFETY: By the type's invariants it is one of the symbols, which nobody else uses.
+        // SAFETY: By the type's invariants it is one of the symbols, which no other code uses.
         unsafe { core::mem::replace(&mut (*self.raw_symbol(symbol)).st_value, value) }
     }
 

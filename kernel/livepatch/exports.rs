@@ -55,7 +55,7 @@ extern "C" fn klp_core_init() -> c_int {
 ///   cannot be hooked; what `pre_patch` says.
 /// - `ENOEXEC`: relocations of the module are for a section that is not loaded.
 /// - `EEXIST`: the patch is enabled, or one of its names exists twice.
-/// - `EBUSY`: there is a transition; somebody else redirects one of the functions.
+/// - `EBUSY`: there is a transition; another user of ftrace redirects one of the functions.
 /// - `ENOENT`, `ENOMEM`, `ENODEV`: the size of a function is not known; no memory; the module goes
 ///   away, or sysfs is not there.
 ///

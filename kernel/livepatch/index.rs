@@ -53,8 +53,8 @@ pub(crate) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// The name of the function of the patch in transition; or, as an error, that of the patch whose
-    /// module it is.
+    /// The name of the function of the patch in transition; or, as an error, that of the patch
+    /// whose module it is.
     pub(crate) fn name(self) -> Result<&'a CStr, &'a CStr> {
         match self.tag {
             // SAFETY: By the invariants of the index.
@@ -117,7 +117,7 @@ pub(crate) struct Index {
 // SAFETY: The pointers are to functions of the patch in transition, and to patches that it makes
 // tasks leave, all of which outlive the index.
 unsafe impl Send for Index {}
-// SAFETY: As above; nobody writes to an index that is shared.
+// SAFETY: As above; an index that is shared is not written to.
 unsafe impl Sync for Index {}
 
 impl Index {
@@ -226,8 +226,8 @@ impl Ground {
         &self.index[0]
     }
 
-    /// Writes the ranges of a transition to `target`, and returns them. The ones before stay as they
-    /// are, until the next call.
+    /// Writes the ranges of a transition to `target`, and returns them. The ones before stay as
+    /// they are, until the next call.
     pub(crate) fn update(
         &mut self,
         locked: &Locked,
@@ -301,7 +301,7 @@ impl Ground {
         }
     }
 
-    /// Puts in room for the next ranges. Nobody may use those before the published ones any more.
+    /// Puts in room for the next ranges. Those before the published ones must not be used any more.
     pub(crate) fn make_room(&mut self, room: KBox<Index>) {
         self.index[1] = room;
     }

@@ -32,7 +32,7 @@ impl Link {
 
     /// Makes this the head of an empty list. It must stay in place from now on.
     fn init(&self) {
-        // SAFETY: The memory is valid; a head that is not in use yet is nobody else's.
+        // SAFETY: The memory is valid; a head that is not in use yet is the caller's alone.
         unsafe { bindings::INIT_LIST_HEAD(self.0.get()) };
     }
 
@@ -63,7 +63,7 @@ pub(crate) struct List<T, const OFFSET: usize> {
     _items: PhantomData<*const T>,
 }
 
-// SAFETY: The list is used by whoever has a `Locked`, which is one thread at a time.
+// SAFETY: Only a holder of the `Locked` uses the list: one thread at a time.
 unsafe impl<T: Sync, const OFFSET: usize> Send for List<T, OFFSET> {}
 // SAFETY: As above.
 unsafe impl<T: Sync, const OFFSET: usize> Sync for List<T, OFFSET> {}
@@ -105,8 +105,8 @@ impl<T, const OFFSET: usize> List<T, OFFSET> {
     ///
     /// # Safety
     ///
-    /// What is on the list must stay valid for `'a`. Who takes an item off sees to it that the
-    /// iterator has not returned it last.
+    /// What is on the list must stay valid for `'a`. An item that is
+    /// taken off must not be the one that the iterator has returned last.
     unsafe fn iter_unlocked<'a>(&self) -> impl Iterator<Item = &'a T> + use<'a, '_, T, OFFSET>
     where
         T: 'a,
@@ -166,8 +166,8 @@ impl<T, const OFFSET: usize> List<T, OFFSET> {
         unsafe { bindings::list_del(Self::link(item)) };
     }
 
-    /// Takes the items off the list for which `remove` returns true, and hands each to `free`, which
-    /// may free it. Neither may use the list.
+    /// Takes the items off the list for which `remove` returns true, and hands each to `free`,
+    /// which may free it. Neither may use the list.
     pub(crate) fn drain(
         &self,
         locked: &mut Locked,
@@ -218,8 +218,8 @@ impl<T, const OFFSET: usize> RcuList<T, OFFSET> {
     ///
     /// # Safety
     ///
-    /// The item must be on no list by this link. It must be valid until it was taken off and a grace
-    /// period of RCU is over.
+    /// The item must be on no list by this link. It must be valid until it was taken off and a
+    /// grace period of RCU is over.
     pub(crate) unsafe fn push_back(&'static self, _locked: &Locked, item: &T) {
         // SAFETY: By the requirements of this function; `init` was called.
         unsafe { bindings::list_add_tail_rcu(List::<T, OFFSET>::link(item), self.0.head()) };

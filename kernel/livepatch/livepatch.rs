@@ -3,7 +3,7 @@
 //! The livepatch core: replaces functions of the running kernel, task by task.
 //!
 //! A patch is a module that says which functions are to be replaced by which of its own. The core
-//! has ftrace call it at the entry of those functions and sends the calls on. It moves one task
+//! asks ftrace to call it at the entry of those functions and sends the calls on. It moves one task
 //! after the other from the old functions to the new ones, each when it is in none of them, so that
 //! no task ever sees a mixture.
 //!
@@ -45,7 +45,7 @@
 //! | `sysfs.rs`       | `/sys/kernel/livepatch`                                                |
 //! | `exports.rs`     | what C code calls                                                      |
 //!
-//! `exports.c`, `events.c`, `exiting.c` and `test_params.c` are what has to be C.
+//! `exports.c`, `events.c`, `hooks.c`, `exiting.c` and `test_params.c` are what has to be C.
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 

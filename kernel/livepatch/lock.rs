@@ -43,7 +43,7 @@ impl Locked {
 #[repr(transparent)]
 pub(crate) struct Protected<T>(UnsafeCell<T>);
 
-// SAFETY: The value is used by whoever has a `Locked`, which is one thread at a time.
+// SAFETY: Only a holder of the `Locked` uses the value: one thread at a time.
 unsafe impl<T: Send> Sync for Protected<T> {}
 
 impl<T: Copy> Protected<T> {

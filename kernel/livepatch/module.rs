@@ -81,7 +81,8 @@ impl Module {
 
     /// The name of the module, which is that of the patch if it has one.
     pub(crate) fn name(&self) -> &CStr {
-        // SAFETY: The loader has written the name, with its nul, before anybody can find the module.
+        // SAFETY: The loader has written the name, with its nul, before anybody can find the
+        // module.
         unsafe { CStr::from_char_ptr((&raw const (*self.as_ptr()).name).cast()) }
     }
 
@@ -123,8 +124,8 @@ impl Module {
     ///
     /// # Safety
     ///
-    /// To be called once for each reference that [`Self::try_get`] has taken. The module may be gone
-    /// after it.
+    /// To be called once for each reference that [`Self::try_get`] has taken. The module may be
+    /// gone after it.
     pub(crate) unsafe fn put(&self) {
         // SAFETY: By the requirement of this function.
         unsafe { bindings::module_put(self.as_ptr()) };

@@ -35,7 +35,7 @@ fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
 
 /// Parses the name of a livepatch symbol.
 ///
-/// As the C core does with `sscanf()`, what follows the number is not looked at.
+/// As the C core does with `sscanf()`, what follows the number is ignored.
 pub(crate) fn parse_symbol(name: &[u8]) -> Option<KlpSymbol<'_>> {
     let (object, rest) = split_at_byte(name.strip_prefix(SYMBOL_PREFIX)?, b'.')?;
     let (symbol, number) = split_at_byte(rest, b',')?;
@@ -145,7 +145,7 @@ impl Search {
     }
 }
 
-/// A name that is looked for among the symbols of a module, together with others.
+/// A name that is searched for among the symbols of a module, together with others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
     hash: u64,
@@ -203,7 +203,7 @@ pub(crate) fn note(wanted: &mut [Wanted<'_>], name: &[u8], addr: usize) {
     }
 }
 
-/// Whether kallsyms counts a symbol of this name when it looks for one by its address: it has a
+/// Whether kallsyms counts a symbol of this name when it searches for one by its address: it has a
 /// name, and is not one of those by which assemblers mark code and data.
 pub(crate) fn is_named(name: &[u8]) -> bool {
     !matches!(name, [] | [b'.', b'L', ..] | [b'L', b'0', ..] | [b'$', ..])

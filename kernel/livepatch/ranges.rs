@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Address ranges that a transition looks for on stacks.
+//! Address ranges that a transition searches stacks for.
 //!
 //! Plain Rust without bindings: it is also compiled and tested on the host.
 
@@ -88,7 +88,7 @@ pub(crate) fn find<T>(ranges: &[Range<T>], addr: usize) -> Option<&Range<T>> {
         .filter(|r| r.contains(addr))
 }
 
-/// A function whose end is looked for: the next symbol, or the end of the code that it is in.
+/// A function whose end is searched for: the next symbol, or the end of the code that it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     start: usize,

@@ -11,7 +11,7 @@
 //! batch is one `ftrace_ops`: it is registered in one go, and dropped when no entry is left in it.
 //!
 //! While no transition concerns a batch, ftrace makes each function a jump to its replacement, and
-//! calls the handler only where somebody else hooks the function, too
+//! calls the handler only where the function has another user of ftrace, too
 //! ([`Redirects::install_jumps`]). Jumps are removed before a slot of the batch changes
 //! ([`Redirects::remove_jumps`]), which can fail, and therefore comes before anything else does.
 //!
@@ -30,14 +30,14 @@
 //! disabled, where RCU may not be watching, so that what waits for it waits for each CPU to
 //! schedule ([`synchronize`](crate::synchronize::synchronize), or dropping an `Ops`).
 //!
-//! [`Slot::destination`] is written by release stores and read by an acquire load. So a handler that
-//! sees [`IN_TRANSITION`] sees the two destinations, and the initial `patch_state` of all tasks,
+//! [`Slot::destination`] is written by release stores and read by an acquire load. So a handler
+//! that sees [`IN_TRANSITION`] sees the two destinations, and the initial `patch_state` of all tasks,
 //! that were written before. That it sees an address does not tell it anything about tasks, and it
 //! does not ask for their states.
 //!
-//! A handler that has seen `IN_TRANSITION` may read the two destinations after they are not in force
-//! any more. They stay as they were until after a synchronization, which comes before `patch_state`
-//! loses its meaning, too.
+//! A handler that has seen `IN_TRANSITION` may read the two destinations after they are not in
+//! force any more. They stay as they were until after a synchronization, which comes before
+//! `patch_state` loses its meaning, too.
 
 use crate::{
     abi::{Func, FuncStack, Object},
@@ -475,7 +475,7 @@ impl Redirects {
     /// # Errors
     ///
     /// - `EINVAL`: a function cannot be hooked; or the object is patched already.
-    /// - `EBUSY`: somebody else changes where calls of a function go.
+    /// - `EBUSY`: another user of ftrace changes where calls of a function go.
     /// - `ENODEV`: ftrace has disabled itself after a bug.
     /// - `ENOMEM`.
     ///
@@ -501,7 +501,8 @@ impl Redirects {
         Ok(())
     }
 
-    /// Makes a batch of the functions of `object` that have no entry yet, for [`Self::patch_object`].
+    /// Makes a batch of the functions of `object` that have no entry yet, for
+    /// [`Self::patch_object`].
     fn hook(&mut self, locked: &Locked, object: &Object) -> Result {
         let mut unhooked = KVVec::new();
         for func in object.funcs(locked) {

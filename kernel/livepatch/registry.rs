@@ -272,8 +272,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// `ENODEV`: ftrace has disabled itself after a bug. What tasks use stays as it is. And those of
-    /// [`Transition::new`].
+    /// `ENODEV`: ftrace has disabled itself after a bug. What tasks use stays as it is. And those
+    /// of [`Transition::new`].
     fn init_transition(&mut self, patch: &PatchRef, target: Target) -> Result {
         patch
             .objects(&self.locked)

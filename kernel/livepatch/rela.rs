@@ -7,7 +7,7 @@
 //! section and of the table of symbols. That is done here.
 //!
 //! One field is not compared: `sh_entsize`. The loader keeps its own notes in it before it hands a
-//! section over, and nobody reads what was there.
+//! section over, and no code reads what was there.
 //!
 //! Plain Rust without bindings: it is also compiled and tested on the host.
 

@@ -188,8 +188,8 @@ pub(crate) fn check(patch: &Patch) -> Result {
     Ok(())
 }
 
-/// Checks section `index` of a module that is being loaded, and applies it if it is for `object`. If
-/// that fails, the module is not used any more.
+/// Checks section `index` of a module that is being loaded, and applies it if it is for `object`.
+/// If that fails, the module is not used any more.
 ///
 /// # Errors
 ///

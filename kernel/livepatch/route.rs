@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn function_twice_in_one_patch_is_all_or_nothing() {
-        // Both are of the patch in transition: who is not patched gets neither.
+        // Both are of the patch in transition: a task that is not patched gets neither.
         let route = Route::PerTask {
             patched: 9,
             unpatched: 7,

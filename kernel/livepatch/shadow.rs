@@ -109,7 +109,7 @@ impl New {
 
 impl Drop for New {
     fn drop(&mut self) {
-        // SAFETY: `new` has allocated it, and nobody else has a pointer to it.
+        // SAFETY: `new` has allocated it, and there is no other pointer to it.
         unsafe { bindings::kfree(self.0.as_ptr().cast()) };
     }
 }
@@ -165,7 +165,7 @@ impl Bucket {
     fn push(&self, _writer: &mut Writer, new: New) {
         let new = ManuallyDrop::new(new);
         let Self(Link(first)) = self;
-        // SAFETY: It is initialised, and nobody else's.
+        // SAFETY: It is initialised, and not linked yet.
         let Link(next) = unsafe { &new.0.as_ref().next };
         next.store(first.load(Relaxed), Relaxed);
         // Pairs with the acquire load in `Link::get`.
@@ -196,8 +196,8 @@ impl Bucket {
             link.0.store(this.next.0.load(Relaxed), Release);
             count += 1;
             dtor(this.key.obj, data_of(shadow));
-            // SAFETY: `New::new` has made it by `kzalloc()`, and it is unlinked. Nobody else uses
-            // `rcu`.
+            // SAFETY: `New::new` has made it by `kzalloc()`, and it is unlinked. `rcu`
+            // is for this.
             unsafe { bindings::kvfree_call_rcu(&raw mut (*shadow).rcu, shadow.cast()) };
         }
     }
@@ -238,7 +238,7 @@ fn make(
     };
 
     let mut writer = WRITERS.lock();
-    // Somebody else may have been first.
+    // Another caller may have been first.
     if let Some(data) = find() {
         drop(writer);
         return Made::Existing(data);
@@ -304,8 +304,8 @@ fn free_all(id: c_ulong, dtor: impl Fn(*mut c_void, *mut c_void)) {
 ///
 /// # Safety
 ///
-/// May be called with any values. What is returned is valid for as long as nobody frees the
-/// variable.
+/// May be called with any values. What is returned is valid until the variable is
+/// freed.
 #[export]
 unsafe extern "C" fn klp_shadow_get(obj: *mut c_void, id: c_ulong) -> *mut c_void {
     get(Key { obj, id })
@@ -417,7 +417,7 @@ mod tests {
     }
 
     fn value(obj: usize) -> Option<usize> {
-        // SAFETY: A variable that `alloc` has made, and that nobody else frees.
+        // SAFETY: A variable that `alloc` has made, and that only the test frees.
         unsafe { get(key(obj)).cast::<usize>().as_ref() }.copied()
     }
 

@@ -18,7 +18,7 @@ use kernel::{
 
 use core::ptr;
 
-/// The patches that are enabled or in transition, the oldest first, for those who cannot take
+/// The patches that are enabled or in transition, the oldest first, for code that cannot take
 /// `klp_mutex`: a patch's callback runs with the mutex held, and may wait for a work item or a
 /// thread that asks for a state.
 ///

@@ -19,11 +19,11 @@
 //!
 //! What tasks read when they switch by themselves is published here: [`TARGET`] and [`INDEX`]. Both
 //! are written while no task has `TIF_PATCH_PENDING` set, or by a pointer whose old value stays
-//! valid; the write barrier in [`publish`] orders them before the flags are set, and who finds the
-//! flag set reads them after it.
+//! valid; the write barrier in [`publish`] orders them before the flags are set, and a task that
+//! finds its flag set reads them after it.
 //!
 //! They change or go away only after the flags were cleared, and after [`synchronize`], which waits
-//! until each CPU has scheduled: who reads them does so with preemption disabled.
+//! until each CPU has scheduled: they are read with preemption disabled.
 
 use crate::{
     index::{Index, Place},
@@ -203,11 +203,11 @@ fn is_clear(task: &StoppedTask<'_>, frame: Option<usize>, index: &Index) -> bool
 /// Switches a task if its stack allows, and returns how that was found out.
 ///
 /// The words of the stack come first. They clear most tasks for a fraction of what a stack trace
-/// costs, and all that were preempted in functions which the unwinder cannot make out. Where they do
-/// not, a trace decides: the word may be left over from an earlier call. Or it is a pointer that the
-/// task has loaded and is about to call, which is no reason to wait: a call of a function by its
-/// beginning goes where the task's state says then, and who has pointers into the module of a patch
-/// handed out by the patch has them called back by the patch, before it goes.
+/// costs, and all that were preempted in functions which the unwinder cannot make out. Where they
+/// do not, a trace decides: the word may be left over from an earlier call. Or it is a pointer that
+/// the task has loaded and is about to call, which is no reason to wait: a call of a function by
+/// its beginning goes where the task's state says then, and a patch that has handed out pointers
+/// into its module takes them back before it goes.
 ///
 /// `frame` is as for [`is_clear`].
 #[inline]
@@ -320,6 +320,10 @@ pub(crate) fn switch_offline(task: &Task, target: PatchState) {
 
 /// Switches a task to the state that the transition leads to, if it has yet to, and returns whether
 /// it had. Takes no lock.
+///
+/// The task must be the current one, or one that does not run: a handler that the task runs reads
+/// its state, and may have read it already. Only a forced transition ignores that. A running task
+/// may then go on in what it was forced to leave, which is why that code stays in memory.
 #[inline(always)]
 pub(crate) fn switch_pending(task: &Task, reason: SwitchReason) -> bool {
     // `synchronize` waits for this.
@@ -399,15 +403,15 @@ unsafe extern "C" fn klp_core_sched_try_switch(frame: c_ulong) {
 
 /// Gives a task that is being forked the state of its parent, which is current.
 ///
-/// Called with `tasklist_lock` held for writing, which all who change flags of all tasks hold for
-/// reading. The parent itself switches in its own context only.
+/// Called with `tasklist_lock` held for writing, which code that changes flags of all tasks holds
+/// for reading. The parent itself switches in its own context only.
 ///
 /// # Safety
 ///
-/// To be called by `fork()`, for a child that nobody else knows yet.
+/// To be called by `fork()`, for a child that is on no list yet.
 #[export]
 unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
-    // SAFETY: The child is valid, and nobody else knows it yet.
+    // SAFETY: The child is valid, and on no list yet.
     let child = unsafe { &*child.cast::<Task>() };
     let parent = task::current();
 

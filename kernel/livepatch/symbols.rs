@@ -3,7 +3,7 @@
 //! Finding the functions of a patch: where they are, and how long.
 //!
 //! The symbols of a module are a table that is sorted neither by name nor by address. All names of
-//! an object are looked for in one walk over it, and the sizes of all that was found in another;
+//! an object are searched for in one walk over it, and the sizes of all that was found in another;
 //! not in one walk for each name and each size.
 
 use crate::{
@@ -24,7 +24,7 @@ use core::{
     ptr, //
 };
 
-/// Up to so many functions are looked for one by one, which is cheaper then.
+/// Up to so many functions are searched for one by one, which is cheaper then.
 const FEW: usize = 4;
 
 /// Finds the addresses and sizes of the functions of `object`, which is loaded, and of their
@@ -159,8 +159,8 @@ struct Sizes(KVVec<Extent>);
 impl Sizes {
     /// Finds the sizes of the functions of a module at the addresses that `funcs` gives.
     ///
-    /// Those that are not the module's are left to [`Self::get`], as are all for vmlinux, which is no
-    /// module.
+    /// Those that are not the module's are left to [`Self::get`], as are all for vmlinux, which is
+    /// no module.
     fn find<I: Iterator<Item = usize>>(
         module: Option<&Module>,
         funcs: impl Fn() -> I,

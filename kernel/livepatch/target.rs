@@ -71,7 +71,7 @@ impl Target {
     }
 
     /// What tasks leave of a function of the patch in transition: its replacement, or the function
-    /// that this replaces, the one below it on the function stack.
+    /// that this replaces, the next one on the function stack.
     pub(crate) fn left<T>(
         self,
         replacement: impl FnOnce() -> T,

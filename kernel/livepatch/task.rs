@@ -3,8 +3,8 @@
 //! What a task has to do with livepatch: its patch state, and whether it has yet to switch.
 //!
 //! The methods of [`TaskExt`] take no lock and may be called in any context, unless they say
-//! otherwise. The patch state of a task that runs is written by the task itself; of others by those
-//! who keep them from running, or by those who hold off all that would use it.
+//! otherwise. The patch state of a task that runs is written by the task itself; of others by code
+//! that keeps them from running, or that holds off all that would use it.
 
 use crate::target::PatchState;
 use kernel::{

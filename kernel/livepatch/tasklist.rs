@@ -214,9 +214,9 @@ fn walk_batch<'a>(
     None
 }
 
-/// Returns where the walk goes on under the read side of RCU that has just begun, if the lists still
-/// lead on from both: from the first, a leader, to the next process, and from the second to the next
-/// thread.
+/// Returns where the walk goes on under the read side of RCU that has just begun, if the lists
+/// still lead on from both: from the first, a leader, to the next process, and from the second to
+/// the next thread.
 fn resume<'a>(
     kept: &'a [ARef<Task>; 2],
     _rcu: &'a rcu::Guard,
@@ -272,7 +272,7 @@ fn find_from(mut nr: i32, _rcu: &rcu::Guard) -> Option<(i32, Option<&Task>)> {
 pub(crate) fn for_each_exiting<F: FnMut(&Task)>(mut f: F) {
     /// # Safety
     ///
-    /// `task` must be valid, and `arg` point to an `F` that nobody else uses.
+    /// `task` must be valid, and `arg` point to an `F` that no other code uses.
     unsafe extern "C" fn call<F: FnMut(&Task)>(task: *mut bindings::task_struct, arg: *mut c_void) {
         // SAFETY: By the requirement of this function.
         let f = unsafe { &mut *arg.cast::<F>() };

@@ -46,7 +46,7 @@ use core::{
     ptr, //
 };
 
-/// The patch in transition, for those who hold no lock and only compare it.
+/// The patch in transition, for code that holds no lock and only compares it.
 static PATCH: Atomic<*mut Patch> = Atomic::new(ptr::null_mut());
 
 /// The patch in transition, or null. Without `klp_mutex` the answer may be out of date.
@@ -90,6 +90,9 @@ fn all_are_in(state: PatchState) -> bool {
 }
 
 /// Sends a fake signal to each task that has yet to switch.
+///
+/// A task may switch by itself between the test and the signal. Then it passes the exit to user
+/// mode once more, or wakes up and goes back to sleep, which does no harm.
 fn send_fake_signals() {
     let _ = tasklist::for_each_thread(|task| {
         if task.is_pending() {
@@ -148,8 +151,8 @@ impl Transition {
             task.set_patch_state(initial);
         });
 
-        // Who sees that a destination depends on the task also sees the states: `Table::update`
-        // writes it by a release store.
+        // A handler that sees that a destination depends on the task also sees the states:
+        // `Table::update` writes it by a release store.
         set_in_transition(locked, &patch, redirects, true);
         Ok(Self {
             patch,
@@ -295,6 +298,8 @@ impl Transition {
             target.verb()
         );
 
+        // Functions are taken off their stacks while they are still in transition: as soon as they
+        // are not, the handler takes the newest on the stack for all tasks.
         match target {
             Target::Patched if patch.is_replacing() => {
                 unpatch_replaced(locked, Self::patches(patch, all), redirects);

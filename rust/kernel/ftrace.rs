@@ -8,9 +8,9 @@
 //! context the hooked functions run in, on every CPU at once.
 //!
 //! Dropping an [`Ops`] unregisters it first, and waits until no CPU is inside of its handler, so
-//! that a handler never outlives its data. [`Ops::unregister_nowait`] leaves the waiting to a work item. If
-//! ftrace cannot let go of it, as it has disabled itself after a bug, the handler and its data stay
-//! in memory for good.
+//! that a handler never outlives its data. [`Ops::unregister_nowait`] leaves the waiting to a work
+//! item. If ftrace cannot let go of it, as it has disabled itself after a bug, the handler and its
+//! data stay in memory for good.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 //!
@@ -189,8 +189,8 @@ impl<H: Handler> WorkItem for Hook<H> {
 #[pinned_drop]
 impl<H: Handler> PinnedDrop for Hook<H> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: It is initialised, and ftrace does not know of it any more: nobody drops a `Hook`
-        // before.
+        // SAFETY: It is initialised, and ftrace does not know of it any more: no code drops a
+        // `Hook` before.
         unsafe { bindings::ftrace_free_filter(self.ops.get()) };
     }
 }
@@ -261,7 +261,7 @@ impl<H: Handler> Ops<H> {
                 unsafe { slot.write_bytes(0, 1) };
                 // SAFETY: As above.
                 unsafe { (*slot).func = Some(callback) };
-                // `DYNAMIC`: unregistering waits until nobody uses the memory of this `Hook`.
+                // `DYNAMIC`: unregistering waits until the memory of this `Hook` is unused.
                 //
                 // SAFETY: As above.
                 unsafe { (*slot).flags = flags.0 | bindings::FTRACE_OPS_FL_DYNAMIC as c_ulong };
@@ -396,7 +396,7 @@ impl<H: Handler> Ops<H> {
 
     /// Lets functions of the set jump to an address each, without a call of the handler.
     ///
-    /// A function is a jump for as long as nobody else hooks it. While somebody else does, the
+    /// A function is a jump for as long as it has no other user of ftrace. While it has, the
     /// handler is called, and has to send calls to the same address. So to others this `Ops` looks
     /// as it does without jumps. `ips` and `addrs` are the functions and where each of them jumps
     /// to; functions that are left out have the handler called.
@@ -500,7 +500,7 @@ impl<H: Handler> Drop for Ops<H> {
             pr_warn!("ftrace cannot let go of a handler, which stays in memory\n");
             return;
         }
-        // SAFETY: By the invariants ftrace does not use it, and nobody else does after `drop`.
+        // SAFETY: By the invariants ftrace does not use it, and no other code does after `drop`.
         unsafe { ManuallyDrop::drop(&mut self.hook) };
     }
 }
@@ -552,8 +552,8 @@ impl<H: Handler> Hook<H> {
         // SAFETY: As in `callback`.
         let this = unsafe { &*container_of!(Opaque::cast_from(ops), Self, ops) };
 
-        // Where this ends the scheduler may run, and hooked functions in it: that is no recursion of
-        // the handler, which is done.
+        // Where this ends the scheduler may run, and hooked functions in it: that is no recursion
+        // of the handler, which is done.
         let _preempt = PreemptDisabled::new();
 
         // SAFETY: `fregs` is valid and ours for this call; `Regs` is a transparent wrapper.

@@ -42,7 +42,7 @@ use core::{
 pub fn for_each_match<F: FnMut(usize) -> ControlFlow<()>>(name: &CStr, mut f: F) {
     /// # Safety
     ///
-    /// `data` must point to an `F` that nobody else uses.
+    /// `data` must point to an `F` that no other code uses.
     unsafe extern "C" fn found<F: FnMut(usize) -> ControlFlow<()>>(
         data: *mut c_void,
         addr: c_ulong,
@@ -69,7 +69,7 @@ pub fn for_each_match<F: FnMut(usize) -> ControlFlow<()>>(name: &CStr, mut f: F)
 pub fn for_each_in_module<F: FnMut(&CStr, usize) -> ControlFlow<()>>(module: &CStr, mut f: F) {
     /// # Safety
     ///
-    /// `data` must point to an `F` that nobody else uses, `name` to a nul-terminated string.
+    /// `data` must point to an `F` that no other code uses, `name` to a nul-terminated string.
     unsafe extern "C" fn found<F: FnMut(&CStr, usize) -> ControlFlow<()>>(
         data: *mut c_void,
         name: *const c_char,

@@ -2,9 +2,9 @@
 
 //! Kernel objects, and their files in sysfs.
 //!
-//! A [`Kobject`] is embedded in a structure that implements [`HasKobject`]. It counts the references
-//! to the structure, and makes it a folder in sysfs. The files in there are [`Attribute`]s, of which
-//! a [`KobjType`] has the list:
+//! A [`Kobject`] is embedded in a structure that implements [`HasKobject`]. It counts the
+//! references to the structure, and makes it a folder in sysfs. The files in there are
+//! [`Attribute`]s, of which a [`KobjType`] has the list:
 //!
 //! - implement [`Show`], [`Store`] or both for a type that stands for the file,
 //! - make an [`Attribute`] of it, an [`Attributes`] of all of them, a [`Group`] of that, [`Groups`]
@@ -128,13 +128,13 @@ pub unsafe trait HasKobject: Sync + Sized + 'static {
     /// Where in the structure the kobject is, in bytes.
     const OFFSET: usize;
 
-    /// Called when the last reference to the kobject is gone, by whoever has dropped it, or by a
-    /// work item. May sleep.
+    /// Called when the last reference to the kobject is gone, by the code that has dropped it, or
+    /// by a work item. May sleep.
     ///
     /// # Safety
     ///
-    /// To be called by the C side only, once. Nobody else uses the structure any more, so that this
-    /// may free it.
+    /// To be called by the C side only, once. No other code uses the structure any more, so that
+    /// this may free it.
     unsafe fn release(this: &Self);
 }
 
@@ -164,8 +164,8 @@ impl Kobject {
         Ok(unsafe { ARef::from_raw(kobj.cast()) })
     }
 
-    /// As [`Self::create_and_add`], in `/sys/kernel`. To be called once `kernel_kobj` was made, that
-    /// is, from `core_initcall()` on.
+    /// As [`Self::create_and_add`], in `/sys/kernel`. To be called once `kernel_kobj` was made,
+    /// that is, from `core_initcall()` on.
     ///
     /// # Errors
     ///
@@ -192,7 +192,9 @@ impl Kobject {
         // SAFETY: By the requirements of this function and of `HasKobject`.
         let kobj = unsafe { object.byte_add(T::OFFSET).cast::<Kobject>() };
         // SAFETY: The kobject is valid and zeroed.
-        unsafe { bindings::kobject_init(Opaque::cast_into(&raw const (*kobj).0), &kobj_type.inner) };
+        unsafe {
+            bindings::kobject_init(Opaque::cast_into(&raw const (*kobj).0), &kobj_type.inner)
+        };
         // SAFETY: The object is valid.
         unsafe { &*object }
     }
@@ -240,8 +242,8 @@ impl Kobject {
     ///
     /// # Safety
     ///
-    /// To be called once for each call of [`Kobject::init`], after which the caller does not use the
-    /// object unless somebody else keeps it.
+    /// To be called once for each call of [`Kobject::init`], after which the caller does not use
+    /// the object unless another reference keeps it.
     pub unsafe fn put(&self) {
         // SAFETY: The caller gives up its reference.
         unsafe { bindings::kobject_put(self.as_raw()) };
@@ -332,7 +334,7 @@ impl<T: HasKobject> Attribute<T> {
     ///
     /// # Safety
     ///
-    /// `kobj` must be the kobject of a `T`, which somebody keeps for `'a`.
+    /// `kobj` must be the kobject of a `T`, to which there is a reference for `'a`.
     unsafe fn object<'a>(kobj: *mut bindings::kobject) -> &'a T {
         // SAFETY: By the requirements of this function and of `HasKobject`.
         unsafe { &*kobj.byte_sub(T::OFFSET).cast::<T>() }

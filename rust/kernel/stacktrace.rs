@@ -108,7 +108,7 @@ pub fn with_stopped<R, F: FnOnce(&StoppedTask<'_>) -> R>(task: &Task, f: F) -> R
 
     /// # Safety
     ///
-    /// To be called by `task_call_func`, with a `Call<F, R>` that nobody else uses.
+    /// To be called by `task_call_func`, with a `Call<F, R>` that no other code uses.
     unsafe extern "C" fn call<R, F: FnOnce(&StoppedTask<'_>) -> R>(
         task: *mut bindings::task_struct,
         arg: *mut c_void,
@@ -198,8 +198,8 @@ impl<B, F: FnMut(usize) -> ControlFlow<B>> Walk<B, F> {
             CONFIG_HAVE_RELIABLE_STACKTRACE,
             CONFIG_ARCH_STACKWALK
         ))]
-        // SAFETY: `consume` gets a pointer to `self`, which outlives the call. The caller has pinned
-        // the stack, and by the invariants of `StoppedTask` it does not change.
+        // SAFETY: `consume` gets a pointer to `self`, which outlives the call. The caller has
+        // pinned the stack, and by the invariants of `StoppedTask` it does not change.
         return crate::error::to_result(unsafe {
             bindings::arch_stack_walk_reliable(
                 Some(Self::consume),
