@@ -170,13 +170,27 @@ def table(pairs):
                      for row in rows)
 
 
+# The bars of the picture: what an administrator or an author of patches sees of the core.
+PICTURE = {
+    ("enable", "total", 1000, 1000): "enable a patch of 1,000 functions",
+    ("disable", "total", 500, 1000): "disable a patch of 500 functions",
+    ("replace", "total", 500, 10): "replace a patch of 500 functions",
+    ("transition", "total", 500, 10000): "switch 10,000 threads, 500 functions",
+    ("transition", "total", 1, 10000): "switch 10,000 threads, 1 function",
+    ("load", "patching", 10, 200): "switch 200 busy threads",
+    ("hold", "longest-fork", 500, 10000): "fork during a transition, at worst",
+    ("call", "steady", 100, 0): "call a patched function",
+    ("call", "transition-patched", 100, 0): "call one during a transition",
+    ("memory", "slab", 1000, 10): "memory for each patched function",
+}
+
+
 def plot(pairs):
-    """Return an SVG with a bar for each ratio, on a logarithmic scale."""
-    bars = [(f"{case}, {metric}" + (f", {funcs:,} functions" if funcs else "") +
-             (f", {threads:,} threads" if threads else ""), ratio(both))
-            for (case, metric, funcs, threads, _), both in pairs.items()
-            if metric not in ("prepare", "redirect") and ratio(both) not in (None, math.inf)]
-    left, width, line, top = 330, 520, 17, 60
+    """Return an SVG with a bar for each ratio of PICTURE, on a logarithmic scale."""
+    ratios = {what[:4]: ratio(both) for what, both in pairs.items()}
+    bars = [(label, ratios.get(what)) for what, label in PICTURE.items()]
+    bars = [(label, value) for label, value in bars if value not in (None, math.inf)]
+    left, width, line, top = 250, 480, 22, 60
     height = top + line * len(bars) + 20
     low = min([0.5] + [value for _, value in bars])
     high = max([2.0] + [value for _, value in bars])
@@ -186,13 +200,13 @@ def plot(pairs):
         return left + width * (math.log10(value) - low) / (high - low)
 
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 80}" height="{height}" '
-           'font-family="sans-serif" font-size="11">',
+           'font-family="sans-serif" font-size="12">',
            "<!-- SPDX-License-Identifier: GPL-2.0 -->",
            f'<rect width="{left + width + 80}" height="{height}" fill="white"/>',
-           '<text x="10" y="20" font-size="14">How many times the core in C costs what the one '
-           "in Rust costs</text>",
-           '<text x="10" y="36" fill="#555">instructions, or bytes of memory; right of the line '
-           "at 1 Rust is better</text>"]
+           '<text x="10" y="20" font-size="14">How many times what the Rust core costs the C core '
+           "costs</text>",
+           '<text x="10" y="36" fill="#555">emulated instructions, waits included, or bytes of '
+           "memory</text>"]
     for power in range(low, high + 1):
         at = x(10 ** power)
         colour = "#000" if power == 0 else "#ccc"
