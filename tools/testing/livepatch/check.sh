@@ -6,7 +6,7 @@
 # some of them.
 . "$(dirname "$0")/lib.sh"
 
-CHECKS_ALL="format tool unsafe patches shell build clippy rustdoc hotpath gcc oldest"
+CHECKS_ALL="format tool structure patches shell build clippy rustdoc hotpath gcc oldest"
 CORE=rust CONFIG=${CONFIG:-default} ARCH=${ARCH:-x86_64} CHECKS=${CHECKS:-$CHECKS_ALL}
 passed=0 failed=0
 
@@ -71,20 +71,6 @@ run_clippy() {
 
 run_rustdoc() { lint_config && kmake "$lint" rustdoc; }
 
-check_unsafe() {
-	# clippy sees what is compiled; this sees the rest, too.
-	cd "$KLP_REPO"
-	rust_files | while IFS= read -r f; do
-		awk -v f="$f" '
-			/SAFETY:|# Safety/ { said = NR }
-			/^[[:space:]]*\/\// { if (said && NR - said <= 14) said = NR; next }
-			/unsafe (\{|impl)|unsafe\(/ && !/^[[:space:]]*\/\// {
-				if (!said || NR - said > 6) print f ":" NR ": unsafe without SAFETY: " $0
-			}
-		' "$f"
-	done
-}
-
 check_patch_files() {
 	# What is ignored: this repository has no MAINTAINERS; the patches are signed off by who
 	# sends them; exports.c exports what is in Rust; ELF types have the names they have. Lines of
@@ -137,6 +123,8 @@ check_hotpath() {
 	grep -q '^[1-9][0-9]* functions on the hot paths' "$KLP_CACHE/log/hotpath.log"
 }
 
+check_structure() { python3 "$KLP_TOOLS/structure.py"; }
+
 # Our files by another compiler.
 run_toolchain() { # TOOLCHAIN
 	# shellcheck disable=SC2046
@@ -165,7 +153,9 @@ main() {
 		case $check in
 		format) finding "rustfmt" check_format;;
 		tool) finding "rustfmt and clippy of the tools" check_tools;;
-		unsafe) finding "unsafe with its SAFETY" check_unsafe;;
+		structure)
+			finding "the structure of the core" check_structure
+			python3 "$KLP_TOOLS/structure.py" --print | sed 's/^/        /';;
 		patches) finding "checkpatch --strict" check_patch_files;;
 		shell) finding "shellcheck" check_shell;;
 		build) finding "no warnings of clang, rustc and objtool" is_clean "$build" tests;;

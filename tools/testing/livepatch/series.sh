@@ -9,32 +9,44 @@ need_root
 out=$KLP_REPO/build/series
 rm -rf "$out"; mkdir -p "$out"
 
-# What goes together, in an order in which each step builds:
-# "subject|files of ours (patterns, or !patterns of what is left out)|patches|why".
+# What goes together, in an order in which each step builds: fixes of the base kernel that
+# stand alone, what else it lacks, and then what is ours:
+# "files of ours (patterns, or !patterns of what is left out)|patches|message", which is
+# that of the first patch if it is left out.
+hooks='!include/linux/livepatch_exit.h !include/linux/stack_scan.h'
 parts=(
-"ftrace: let an ops have its functions jump||0001-*|An ops that only sends calls elsewhere need not be called: while it is alone, its functions jump. To others it stays the IPMODIFY user that it is."
-"ftrace: keep direct trampolines in the mode that they are needed in||0015-*|A direct trampoline stays in its slow, shared mode when a function leaves the filter of an IPMODIFY ops, and when a registration is refused half-way."
-"ftrace: unregister an ops without waiting||0019-*|An ops that is unregistered first and freed when its last caller is gone delays nobody."
-"stack_scan: look for addresses on stacks without unwinding|kernel/stack_scan.c include/linux/stack_scan.h arch/*/include/asm/stack_scan.h|0018-*|Where no word of a stack is an address in a function, its task is not in it."
-"livepatch: let architectures hook the exit to user mode|arch/* !arch/*/stack_scan.h include/linux/* !include/linux/livepatch_exit.h !include/linux/stack_scan.h include/asm-generic/* kernel/livepatch/test_params.c|0002-*|Hooks that mark a task, interrupt it if it runs in user mode, and test the mark on its exit to user mode."
-"livepatch: keep track of tasks that are exiting|kernel/livepatch/exiting.c include/linux/livepatch_exit.h|0014-*|Once reaped, they are on no list of tasks, and may sleep in functions that are patched."
-"powerpc/bug: provide ARCH_WARN_ASM for Rust||0009-*|The kernel crate does not build there without it."
-"powerpc/ftrace, optprobes: leave r13 alone||0017-*|A task that is preempted in a callback and continues on another CPU uses the per-CPU data of the one that it has left."
-"powerpc/livepatch: find the callers of redirected functions||0010-*|They are missing from stack traces that are said to be reliable."
-"s390/kprobes: leave calls redirected by others alone||0011-*|A kprobe undoes what a livepatch does, without a word."
-"s390/stacktrace: call stacks with BPF trampolines unreliable||0016-*|A trampoline has in a register where the call goes on, which no stack shows."
-"powerpc/ftrace: let functions of an ops jump||0012-*|There the place of a jump is taken by what ftrace_caller would call, as r2 has to be kept."
-"rust: allow C helpers to be inlined on 64-bit powerpc||0020-*|Five of them cost a patched call in a transition more than all else that the handler does."
-"rust: workqueue: add what a core kernel user needs||0022-*|Work items in statics, a delay that can be changed, a work item for each CPU, a queue of one's own."
-"rust: add abstractions of ftrace, stacks, symbols, kobjects and dynamic debug|rust/* !rust/macros/* !rust/kernel/livepatch*|0003-*|What the livepatch core in Rust needs of the kernel, safe and useful without it."
-"livepatch: add a core in Rust|kernel/livepatch/* !kernel/livepatch/test_params.c !kernel/livepatch/exiting.c include/trace/*|0004-* 0005-*|The rules of livepatch, with the interfaces of the core in C, chosen by CONFIG_LIVEPATCH_RUST."
-"livepatch: switch kernel threads whenever they schedule||0013-*|One that never sleeps is running whenever somebody looks at it."
-"rust: kbuild: make bindings of a module's own header||0021-*|A patch that needs a structure of a private header has it as C has it."
-"rust: livepatch: add an API for writing livepatches|rust/macros/* rust/kernel/livepatch*|0006-*|A livepatch is declared by a macro and checked when it is compiled."
-"samples: livepatch: add samples in Rust|samples/*|0007-*|Shows what the API for livepatches in Rust is for, and that it works."
-"selftests: livepatch_rust: add tests of what the kernel's own leave out|tools/testing/selftests/*||Bad input, blocked transitions, storms of forks and modules, failing allocations, the ways by which tasks switch, patches in Rust."
-"Documentation: livepatch: describe the core and patches in Rust|Documentation/*|0008-*|For whoever wants to change the core, and for authors of patches."
+"|0009-*|"
+"|0017-*|"
+"|0010-*|"
+"|0011-*|"
+"|0016-*|"
+"|0001-*|"
+"|0015-*|"
+"|0019-*|"
+"|0012-*|"
+"kernel/stack_scan.c include/linux/stack_scan.h arch/*/include/asm/stack_scan.h|0018-*|"
+"arch/* !arch/*/stack_scan.h include/linux/* $hooks include/asm-generic/* kernel/livepatch/hooks.c kernel/livepatch/test_params.c|0002-*|"
+"kernel/livepatch/exiting.c include/linux/livepatch_exit.h|0014-*|"
+"|0020-*|"
+"|0022-*|"
+"rust/* !rust/macros/* !rust/kernel/livepatch*|0003-*|"
+"kernel/livepatch/* !kernel/livepatch/hooks.c !kernel/livepatch/test_params.c !kernel/livepatch/exiting.c include/trace/*|0004-* 0005-*|core"
+"|0013-*|"
+"|0021-*|"
+"rust/macros/* rust/kernel/livepatch*|0006-*|"
+"samples/*|0007-*|"
+"tools/testing/selftests/*||selftests"
+"Documentation/*|0008-*|"
 )
+# message PATCHES NAME: the subject of a part, and after an empty line the rest.
+message() {
+	if [ -n "$2" ]; then
+		cat "$KLP_REPO/patches/messages/$2"
+	else
+		# shellcheck disable=SC2086
+		sed -n '1s/^Subject: \[PATCH\] //; /^---$/q; p' "$(cd "$KLP_REPO/patches" && ls $1 | sed "s,^,$KLP_REPO/patches/,;q")"
+	fi
+}
 who=$(cd "$KLP_REPO" && git log -1 --format='%an <%ae>' 2>/dev/null || echo 'livepatch <livepatch@localhost>')
 when=$(cd "$KLP_REPO" && git log -1 --format=%aD 2>/dev/null || date -R)
 
@@ -64,7 +76,9 @@ n=0
 covered=$work/covered; : >"$covered"
 for part in "${parts[@]}"; do
 	n=$((n + 1))
-	IFS='|' read -r subject files patches why <<<"$part"
+	IFS='|' read -r files patches message <<<"$part"
+	message "$patches" "$message" >"$work/message"
+	subject=$(sed -n 1p "$work/message")
 	rm -rf "$work/next"
 	cp -a "$work/old" "$work/next"
 	overlay_files | while IFS= read -r f; do
@@ -88,7 +102,9 @@ for part in "${parts[@]}"; do
 	done
 	name=$(printf '%04d-%s' "$n" "$(printf '%s' "$subject" | tr -cs 'A-Za-z0-9' '-' | cut -c1-52)")
 	{
-		printf 'From: %s\nDate: %s\nSubject: [PATCH %d/%d] %s\n\n%s\n---\n' "$who" "$when" "$n" "${#parts[@]}" "$subject" "$why"
+		printf 'From: %s\nDate: %s\nSubject: [PATCH %d/%d] %s\n' "$who" "$when" "$n" "${#parts[@]}" "$subject"
+		sed 1d "$work/message"
+		printf -- '---\n'
 		(cd "$work/next" && find . -type f -printf '%P\n') | LC_ALL=C sort | while IFS= read -r f; do
 			if [ -e "$work/old/$f" ]; then
 				cmp -s "$work/old/$f" "$work/next/$f" && continue
@@ -105,10 +121,15 @@ for part in "${parts[@]}"; do
 	rm -rf "$work/old"
 	mv "$work/next" "$work/old"
 done
+{
+	printf 'From: %s\nDate: %s\nSubject: [PATCH 0/%d] ' "$who" "$when" "$n"
+	cat "$KLP_REPO/patches/messages/cover"
+	printf -- '\n-- \n2.0\n'
+} >"$out/0000-cover-letter.patch"
 diff -r "$work/old" "$work/new" >"$work/differs" || die "the parts do not add up: $(head -n 1 "$work/differs")" "change parts in $0"
 missing=$( { overlay_files; cd "$work/new" && find . -type f -printf '%P\n'; } | LC_ALL=C sort -u | grep -vxFf "$covered" || :)
 [ -z "$missing" ] || die "no part of the series has: $missing" "add them to parts in $0"
-# Whoever gets them types git am; see that it works.
+# Those who get them type git am: check that it works.
 need_tool git git
 take_series() {
 	mkdir "$work/try" && cd "$work/try" && git init -q . || return 1
@@ -116,7 +137,8 @@ take_series() {
 		[ ! -e "$BASE/$f" ] || { mkdir -p "$(dirname "$f")" && cp "$BASE/$f" "$f"; }
 	done
 	local as=(-c user.name=klp -c user.email=klp@localhost)
-	git add -A && git "${as[@]}" commit -qm base && git "${as[@]}" am -q "$out"/*.patch || return 1
+	local mails=("$out"/*.patch)
+	git add -A && git "${as[@]}" commit -qm base && git "${as[@]}" am -q "${mails[@]:1}" || return 1
 	rm -rf .git && diff -r . "$work/new"
 }
 (take_series) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "look at the lines above"; }
