@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tasks that are exiting, and may be on no list of tasks any more.
+ * Tasks that are exiting, and may not be on the task list any more.
  *
  * From exit_notify() on a task can be reaped, by itself or by its parent, and
- * vanish from the list of all tasks while it still runs, and sleeps, in functions
- * that can be patched. Such tasks are on a list of their own until the CPU has
+ * vanish from the task list while it still runs, and sleeps, in functions that
+ * can be patched. Such tasks are on a list of their own until the CPU has
  * switched away from them for the last time.
  */
 #ifndef _LINUX_LIVEPATCH_EXIT_H
@@ -25,7 +25,7 @@ static inline void klp_exit_init(struct task_struct *task)
 
 static inline void klp_exit_finish(struct task_struct *task)
 {
-	/* A task that has died of a fault while it was exiting may not be on it. */
+	/* A task that died of a fault while it was exiting may not be on it. */
 	if (!list_empty(&task->klp_exit_node))
 		__klp_exit_finish(task);
 }

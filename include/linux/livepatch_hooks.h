@@ -9,9 +9,9 @@
  *                                  user mode on another CPU pass the exit soon;
  *  klp_arch_exit_to_user(ti_work)  tests the flag on the exit to user mode.
  *
- * An architecture that has to do this in another way than asm-generic has its own
- * <asm/livepatch_hooks.h>. That the flag is tested is checked when the kernel is
- * compiled, in kernel/livepatch/hooks.c.
+ * An architecture that has to do this differently from asm-generic has its own
+ * <asm/livepatch_hooks.h>. kernel/livepatch/hooks.c checks at compile time that
+ * the flag is tested.
  */
 #ifndef _LINUX_LIVEPATCH_HOOKS_H
 #define _LINUX_LIVEPATCH_HOOKS_H
@@ -65,10 +65,10 @@ static inline bool klp_test_skip_scan_rule(int error)
 #endif
 
 /*
- * What the architectures' hooks have in common.
+ * The common part of the architectures' hooks.
  *
- * A test that has the hook left out has the flag dropped here and nothing else
- * done. Left alone, the flag would keep the task from ever getting to user mode.
+ * For a test that leaves the hook out, this clears the flag and does nothing
+ * else. If the flag stayed set, the task would never get to user mode.
  */
 static __always_inline void klp_exit_to_user(unsigned long ti_work)
 {
@@ -81,8 +81,8 @@ static __always_inline void klp_exit_to_user(unsigned long ti_work)
 }
 
 /*
- * Whether @cpu is to be left alone: it is in no scheduling domain, or the kernel
- * is to make no noise on it (nohz_full=).
+ * Whether @cpu must not be disturbed: it is in no scheduling domain, or the
+ * kernel must make no noise on it (nohz_full=).
  */
 static inline bool klp_cpu_is_isolated(int cpu)
 {
@@ -93,14 +93,14 @@ static inline bool klp_cpu_is_isolated(int cpu)
  * Makes a task that has just been marked pass the exit to user mode soon, if it
  * runs on another CPU.
  *
- * The CPU gets a reschedule interrupt, which no scheduling follows from unless
- * it is due. Isolated CPUs are left alone: what runs there is not to be
- * disturbed. Their tasks switch when they enter the kernel for another reason,
- * or by the fake signal that ends long transitions.
+ * The CPU gets a reschedule interrupt, which reschedules nothing unless that is
+ * due. Isolated CPUs are left alone: what runs there must not be disturbed.
+ * Their tasks switch when they enter the kernel for another reason, or by the
+ * fake signal that ends long transitions.
  *
- * Idle tasks do not go to user mode. They are woken later, and only if their
- * stack could not be checked. Nor do kernel threads and the workers of io_uring,
- * which run in the kernel for good, nor tasks that are exiting.
+ * Idle tasks never exit to user mode. They are woken later, and only if their
+ * stack could not be checked. Kernel threads and io_uring workers, which always
+ * stay in the kernel, and exiting tasks never exit to user mode either.
  */
 static inline void klp_kick_user(struct task_struct *task)
 {
@@ -109,10 +109,10 @@ static inline void klp_kick_user(struct task_struct *task)
 	if (klp_cpu_is_isolated(task_cpu(task)))
 		return;
 	/*
-	 * Orders the flag before the look at whether the task runs. Pairs with
+	 * Orders the flag before the check whether the task runs. Pairs with
 	 * the full barrier in __schedule() that comes after rq->curr was
-	 * written and before the new task gets to user mode. So either the task
-	 * is seen to run here, and is interrupted, or it sees the flag.
+	 * written and before the new task gets to user mode. So either the
+	 * task is seen to run here, and is interrupted, or it sees the flag.
 	 */
 	smp_mb__after_atomic();
 	kick_process(task);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The list of exiting tasks: those for which the list of all tasks does not
- * answer, see include/linux/livepatch_exit.h.
+ * The list of exiting tasks, which may be missing from the task list, see
+ * include/linux/livepatch_exit.h.
  *
- * A task is added before exit_notify() lets anybody take it off the list of all
- * tasks, and removed when its last context switch is over. So a task that has
- * ever been on the list of all tasks is found there or here until it cannot run
- * any more, by a walk that looks there first and here second.
+ * A task is added before exit_notify() allows it to be taken off the task list,
+ * and removed when its last context switch is over. So a walk over the task
+ * list first and this list second finds each task that has ever been on the
+ * task list, until it cannot run any more.
  */
 
 #include <linux/cleanup.h>
@@ -16,8 +16,8 @@
 #include <linux/spinlock.h>
 
 /*
- * Raw, as the scheduler takes it. One lock for all is enough: each exit takes
- * tasklist_lock for writing meanwhile, and for longer.
+ * A raw spinlock, as the scheduler takes it. One global lock is enough: each
+ * exit takes tasklist_lock for writing as well, and for longer.
  */
 static DEFINE_RAW_SPINLOCK(klp_exit_lock);
 static LIST_HEAD(klp_exit_list);
@@ -63,7 +63,7 @@ void klp_visit_exiting(klp_exiting_fn func, void *arg)
 }
 
 /**
- * klp_nr_exiting() - how many tasks are exiting
+ * klp_nr_exiting() - return how many tasks are exiting
  */
 unsigned int klp_nr_exiting(void)
 {
@@ -74,9 +74,9 @@ unsigned int klp_nr_exiting(void)
 /**
  * klp_get_exiting() - take the next exiting task, and a reference to it
  *
- * Tasks are taken in turn: who calls this as often as klp_nr_exiting() said, and
- * is alone in doing so, has had each task that was on the list then and has not
- * died since.
+ * Tasks are taken in turn: if there is one caller at a time, and it calls this
+ * as often as klp_nr_exiting() returned, it gets each task that was on the list
+ * then and has not died since.
  *
  * Returns: a task, to be given back with put_task_struct(), or NULL.
  */

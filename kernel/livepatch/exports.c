@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the livepatch core in Rust needs of C: exported symbols, a static key,
- * a weak function, to know a frame, a lock, and to be called at boot.
+ * What the Rust core needs in C: exported symbols, a static key, a weak
+ * function, the address of a frame, a lock, and the calls at boot.
  */
 
 #include <linux/compiler.h>
@@ -14,14 +14,14 @@
 
 #include "exports.h"
 
-/* Turned on during a transition: has the scheduler call __klp_sched_try_switch(). */
+/* On during a transition: makes the scheduler call __klp_sched_try_switch(). */
 DEFINE_STATIC_KEY_FALSE(klp_sched_try_switch_key);
 
 /* Called by the scheduler. */
 void __klp_sched_try_switch(void)
 {
 	klp_core_sched_try_switch((unsigned long)__builtin_frame_address(0));
-	/* No tail call: the frame is to stay. */
+	/* No tail call: the frame must stay. */
 	barrier();
 }
 
@@ -45,7 +45,7 @@ EXPORT_SYMBOL_GPL(klp_shadow_free_all);
 EXPORT_SYMBOL_GPL(klp_shadow_get);
 EXPORT_SYMBOL_GPL(klp_shadow_get_or_alloc);
 
-/* For architectures whose relocations can be applied again without this. */
+/* For architectures that can apply their relocations again without this. */
 void __weak clear_relocate_add(Elf_Shdr *sechdrs, const char *strtab,
 			       unsigned int symindex, unsigned int relsec,
 			       struct module *me)

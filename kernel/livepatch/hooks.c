@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the hooks of livepatch rely on, on each architecture: that the thread flags
- * which lead to klp_arch_exit_to_user() have TIF_PATCH_PENDING among them.
+ * What the livepatch hooks rely on, on each architecture: the thread flags that
+ * lead to klp_arch_exit_to_user() include TIF_PATCH_PENDING.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>

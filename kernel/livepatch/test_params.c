@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * For tests only: leaving out parts of the core, to show what they are for.
+ * For tests only: leave out parts of the core, to show what they are for.
  *
- * livepatch.skip_exit_hook=Y: the exit hook does nothing but drop the flag, as if
- * it were not there.
+ * livepatch.skip_exit_hook=Y: the exit hook only clears the flag, as if the
+ * hook did not exist.
  *
  * livepatch.skip_hook_ranges=Y: transitions that start from now on do not see
- * tasks which ftrace's handler has sent to a function that they have yet to get
- * to. Such a task may run freed code: for machines that may crash.
+ * tasks that the ftrace handler has sent to a function that they have not
+ * reached yet. Such a task may run freed code: for machines that may crash.
  *
- * livepatch.skip_hidden_returns=Y, livepatch.skip_generated_code=Y: a stack that
- * cannot be scanned, as a tracer has return addresses of it elsewhere, or as it
- * has an address in generated code, is taken to be clear. The same goes for these.
+ * livepatch.skip_hidden_returns=Y, livepatch.skip_generated_code=Y: a stack
+ * that cannot be scanned, because a tracer keeps its return addresses elsewhere
+ * or it has an address in generated code, is taken to be clear. Tasks may run
+ * freed code with these, too.
  */
 
 #include <linux/jump_label.h>

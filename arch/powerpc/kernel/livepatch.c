@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Livepatch on powerpc: TIF_PATCH_PENDING has a bit of its own. What all architectures
- * have in common is in kernel/livepatch/hooks.c; what the livepatch core relies on
- * is in Documentation/livepatch/rust-core-arch.rst.
+ * Livepatch on powerpc: no other flag shares the bit of TIF_PATCH_PENDING.
+ * kernel/livepatch/hooks.c has the checks for all architectures;
+ * Documentation/livepatch/rust-core-arch.rst describes what the livepatch core
+ * relies on.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>
 #include <linux/thread_info.h>
 
-/* The architecture's own name for the same. */
+/* The architecture's own name for the flags that are handled on the exit. */
 static_assert(_TIF_USER_WORK_MASK & _TIF_PATCH_PENDING);
 
 #ifdef CONFIG_PPC64
@@ -17,7 +18,7 @@ static_assert(_TIF_USER_WORK_MASK & _TIF_PATCH_PENDING);
 #define KLP_TIF_ELF2ABI 0
 #endif
 
-/* All bits but ours. */
+/* All other flags. */
 #define KLP_OTHER_TIF_BITS						\
 	(_TIF_SYSCALL_TRACE | _TIF_SIGPENDING | _TIF_NEED_RESCHED |	\
 	 _TIF_NEED_RESCHED_LAZY | _TIF_NOTIFY_SIGNAL |			\
@@ -28,5 +29,5 @@ static_assert(_TIF_USER_WORK_MASK & _TIF_PATCH_PENDING);
 	 _TIF_EMULATE_STACK_STORE | _TIF_SYSCALL_EMU |			\
 	 BIT(TIF_MEMDIE) | KLP_TIF_ELF2ABI | BIT(TIF_SYSCALL_RET))
 static_assert(!(KLP_OTHER_TIF_BITS & _TIF_PATCH_PENDING));
-/* Cleared by each system call. */
+/* Each system call clears these. */
 static_assert(!(_TIF_PERSYSCALL_MASK & _TIF_PATCH_PENDING));

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Livepatch on s390: TIF_PATCH_PENDING has a bit of its own. What all architectures
- * have in common is in kernel/livepatch/hooks.c; what the livepatch core relies on
- * is in Documentation/livepatch/rust-core-arch.rst.
+ * Livepatch on s390: no other flag shares the bit of TIF_PATCH_PENDING.
+ * kernel/livepatch/hooks.c has the checks for all architectures;
+ * Documentation/livepatch/rust-core-arch.rst describes what the livepatch core
+ * relies on.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>
 #include <linux/thread_info.h>
 
-/* All bits but ours. */
+/* All other flags. */
 #define KLP_OTHER_TIF_BITS						\
 	(_TIF_NOTIFY_RESUME | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL |	\
 	 _TIF_MEMDIE | _TIF_NEED_RESCHED | _TIF_NEED_RESCHED_LAZY |	\
@@ -18,5 +19,5 @@
 	 _TIF_ISOLATE_BP_GUEST | _TIF_PER_TRAP | _TIF_SINGLE_STEP |	\
 	 _TIF_BLOCK_STEP | _TIF_UPROBE_SINGLESTEP)
 static_assert(!(KLP_OTHER_TIF_BITS & _TIF_PATCH_PENDING));
-/* What entry.S looks at. */
+/* entry.S tests this one. */
 static_assert(!(_TIF_ISOLATE_BP_GUEST & EXIT_TO_USER_MODE_WORK));

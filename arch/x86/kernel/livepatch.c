@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Livepatch on x86: TIF_PATCH_PENDING has a bit of its own. What all architectures
- * have in common is in kernel/livepatch/hooks.c; what the livepatch core relies on
- * is in Documentation/livepatch/rust-core-arch.rst.
+ * Livepatch on x86: no other flag shares the bit of TIF_PATCH_PENDING.
+ * kernel/livepatch/hooks.c has the checks for all architectures;
+ * Documentation/livepatch/rust-core-arch.rst describes what the livepatch core
+ * relies on.
  */
 #include <linux/build_bug.h>
 #include <linux/irq-entry-common.h>
 #include <linux/thread_info.h>
 
-/* All bits but ours. */
+/* All other flags. */
 #define KLP_OTHER_TIF_BITS						\
 	(_TIF_NOTIFY_RESUME | _TIF_SIGPENDING | _TIF_NOTIFY_SIGNAL |	\
 	 _TIF_MEMDIE | _TIF_NEED_RESCHED | _TIF_NEED_RESCHED_LAZY |	\
