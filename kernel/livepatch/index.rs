@@ -47,12 +47,12 @@ enum Tag {
 
 /// Code that a task is in.
 #[derive(Clone, Copy)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Region<'a> {
     tag: Tag,
     _index: PhantomData<&'a Index>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Region<'a> {
     /// The name of the function of the patch in transition; or, as an error, that of the patch
     /// whose module it is.
     pub(crate) fn name(self) -> Result<&'a CStr, &'a CStr> {
@@ -143,13 +143,13 @@ impl Index {
 
     /// Returns what `addr`, on the stack of `task`, is in.
     #[inline]
-    pub(crate) fn find(&self, task: &Task, addr: usize) -> Option<Place<'_>> {
+    pub(crate) fn find(&self, task: &Task, addr: usize) -> Option<Region<'_>> {
         let in_module = || {
             ranges::find(self.modules.sorted(), addr)
                 .filter(|range| !range.contains(task.thread_func()))
         };
         let range = ranges::find(self.funcs.sorted(), addr).or_else(in_module)?;
-        Some(Place {
+        Some(Region {
             tag: range.tag,
             _index: PhantomData,
         })
@@ -191,15 +191,15 @@ impl<'a> Patches<'a> {
     }
 }
 
-/// What the ranges of a transition are made from, and room for them.
-pub(crate) struct Ground {
-    /// Where ranges are published, and where the next ones will be.
-    index: [KBox<Index>; 2],
+/// The indexes of a transition: the published one, room for the next, and what they are made from.
+pub(crate) struct Indexes {
+    /// The published index, and room for the next, or the one before.
+    pair: [KBox<Index>; 2],
     /// The parts elsewhere of what tasks leave, in both directions.
     parts: KVVec<LeftPart>,
 }
 
-impl Ground {
+impl Indexes {
     /// Finds the parts of what tasks leave for the functions of a patch, and makes room for all
     /// ranges. For both directions, as reversing a transition must not fail.
     ///
@@ -217,13 +217,13 @@ impl Ground {
         for object in patches.moving.objects(locked).filter(loaded) {
             find_parts(locked, patches, redirects, object, &mut parts)?;
         }
-        let index = new_pair(locked, patches, parts.len())?;
-        Ok(Self { index, parts })
+        let pair = new_pair(locked, patches, parts.len())?;
+        Ok(Self { pair, parts })
     }
 
     /// Returns the ranges that are published.
     pub(crate) fn current(&self) -> &Index {
-        &self.index[0]
+        &self.pair[0]
     }
 
     /// Writes the ranges of a transition to `target`, and returns them. The ones before stay as
@@ -235,8 +235,8 @@ impl Ground {
         redirects: &Redirects,
         target: Target,
     ) -> &Index {
-        self.index.swap(0, 1);
-        let index = &mut *self.index[0];
+        self.pair.swap(0, 1);
+        let index = &mut *self.pair[0];
         index.funcs.clear();
         index.modules.clear();
         // INVARIANT: The transition has a reference to its patch, and those that tasks leave are
@@ -291,7 +291,7 @@ impl Ground {
         let index = found.and_then(|()| new_pair(locked, patches, self.parts.len()));
         match index {
             Ok([next, room]) => {
-                self.index[1] = next;
+                self.pair[1] = next;
                 Ok(room)
             }
             Err(error) => {
@@ -303,7 +303,7 @@ impl Ground {
 
     /// Puts in room for the next ranges. Those before the published ones must not be used any more.
     pub(crate) fn make_room(&mut self, room: KBox<Index>) {
-        self.index[1] = room;
+        self.pair[1] = room;
     }
 
     /// Forgets what tasks leave for `object`, which goes.

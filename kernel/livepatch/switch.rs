@@ -26,7 +26,7 @@
 //! until each CPU has scheduled: they are read with preemption disabled.
 
 use crate::{
-    index::{Index, Place},
+    index::{Index, Region},
     target::PatchState,
     task::{self, TaskExt},
     test_params,
@@ -180,7 +180,7 @@ enum Obstacle<'a> {
     /// Its stack cannot be relied on.
     UnreliableStack,
     /// It is in this code.
-    Inside(Place<'a>),
+    Inside(Region<'a>),
 }
 
 /// Returns whether the words of a task's stack show that it is in none of the functions concerned.
@@ -221,12 +221,12 @@ fn check_and_switch<'a>(
         SwitchReason::StackScan
     } else {
         let found = stacktrace::walk_reliable(task, |addr| match index.find(task, addr) {
-            Some(place) => ControlFlow::Break(place),
+            Some(region) => ControlFlow::Break(region),
             None => ControlFlow::Continue(()),
         });
         match found {
             Ok(None) => SwitchReason::StackCheck,
-            Ok(Some(place)) => return Err(Obstacle::Inside(place)),
+            Ok(Some(region)) => return Err(Obstacle::Inside(region)),
             Err(_) => return Err(Obstacle::UnreliableStack),
         }
     };
@@ -252,7 +252,7 @@ fn log_obstacle(task: &Task, obstacle: Obstacle<'_>) {
             comm,
             pid
         ),
-        Obstacle::Inside(place) => match place.name() {
+        Obstacle::Inside(region) => match region.name() {
             Ok(func) => dynamic_pr_debug!(
                 "klp_try_switch_task",
                 "klp_try_switch_task: {}:{} is sleeping on function {}\n",

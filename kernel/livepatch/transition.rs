@@ -23,7 +23,7 @@
 use crate::{
     abi::{Object, Patch, PatchRef},
     backoff::Backoff,
-    index::{Ground, Patches},
+    index::{Indexes, Patches},
     lock::Locked,
     redirect::Redirects,
     switch,
@@ -64,7 +64,7 @@ pub(crate) struct Transition {
     /// When it was started, or reversed.
     started: Instant<Monotonic>,
     /// The code that tasks must not be in.
-    ground: Ground,
+    indexes: Indexes,
 }
 
 /// How many ticks a second has. The constant `HZ` that bindgen finds is that of user space.
@@ -130,7 +130,7 @@ impl Transition {
         redirects: &Redirects,
         target: Target,
     ) -> Result<Self> {
-        let ground = Ground::new(locked, patches, redirects)?;
+        let indexes = Indexes::new(locked, patches, redirects)?;
         let patch = patches.moving.clone();
 
         PATCH.store(ptr::from_ref::<Patch>(&patch).cast_mut(), Relaxed);
@@ -159,7 +159,7 @@ impl Transition {
             target,
             backoff: Backoff::new(ticks_per_second()),
             started: Instant::now(),
-            ground,
+            indexes,
         })
     }
 
@@ -175,8 +175,8 @@ impl Transition {
     /// Publishes the code that tasks must not be in.
     fn publish(&mut self, locked: &Locked, all: &[PatchRef], redirects: &Redirects) {
         let patches = Self::patches(&self.patch, all);
-        let index = self.ground.update(locked, patches, redirects, self.target);
-        // SAFETY: `Ground` keeps the two that were published last, and `synchronize` is called
+        let index = self.indexes.update(locked, patches, redirects, self.target);
+        // SAFETY: `Indexes` keeps the two that were published last, and `synchronize` is called
         // before the next `update`: in `refresh`, in `reverse`, and at the end.
         unsafe { switch::publish(index) };
     }
@@ -213,7 +213,7 @@ impl Transition {
     /// If not, the next attempt is scheduled. May sleep.
     pub(crate) fn attempt(&mut self) -> bool {
         let arrived = self.target.state();
-        let index = self.ground.current();
+        let index = self.indexes.current();
         let try_switch = |task: &_| switch::try_switch(task, arrived, index);
 
         let mut remaining: i32 = tasklist::walk_threads(|remaining, task| {
@@ -393,9 +393,9 @@ impl Transition {
         object: &Object,
     ) -> Result {
         let patches = Self::patches(&self.patch, all);
-        let room = self.ground.add(locked, patches, redirects, object)?;
+        let room = self.indexes.add(locked, patches, redirects, object)?;
         self.refresh(locked, all, redirects);
-        self.ground.make_room(room);
+        self.indexes.make_room(room);
         Ok(())
     }
 
@@ -407,7 +407,7 @@ impl Transition {
         redirects: &Redirects,
         object: &Object,
     ) {
-        self.ground.remove(object);
+        self.indexes.remove(object);
         self.refresh(locked, all, redirects);
     }
 

@@ -662,7 +662,7 @@ impl Model {
         }
     }
 
-    /// `Ground::update()`, and `switch::publish()`.
+    /// `Indexes::update()`, and `switch::publish()`.
     fn publish(&self, world: &mut World) {
         let Some(transition) = world.transition else {
             return;

@@ -6,7 +6,7 @@ use crate::index::Index;
 use kernel::{prelude::*, task::Task};
 
 pub(crate) fn test(index: KBox<Index>, task: &Task) -> bool {
-    let place = index.find(task, 0);
+    let region = index.find(task, 0);
     drop(index); //~ ERROR: cannot move out of `index` because it is borrowed
-    place.is_some_and(|place| place.name().is_ok())
+    region.is_some_and(|region| region.name().is_ok())
 }
