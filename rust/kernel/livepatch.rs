@@ -7,10 +7,10 @@
 //! own, and what else belongs to the patch. From the declaration it makes the module: loading it
 //! enables the patch, and it can be unloaded once the patch is disabled.
 //!
-//! What is declared is checked when the patch is compiled. The type of each replaced function is
-//! written down once, or taken from `bindings`, and its replacement must have that type exactly.
-//! Whether the kernel's function has it, too, is what `make check-patch` compares with the kernel's
-//! debug information.
+//! The declaration is checked when the patch is compiled. The type of each replaced function is
+//! written down once, or taken from `bindings`, and its replacement must have exactly that type.
+//! `make check-patch` checks whether the kernel's function has it, too, by the kernel's debug
+//! information.
 //!
 //! | in C                                       | here                                         |
 //! | ------------------------------------------ | -------------------------------------------- |
@@ -21,7 +21,7 @@
 //! | `struct klp_state`, `klp_get_prev_state()` | [`State`]                                    |
 //! | `klp_shadow_get()`, …                      | [`Shadow`], [`SharedShadow`]                 |
 //!
-//! `Documentation/livepatch/rust.rst` is a tutorial, and says what a replacement must not do.
+//! `Documentation/livepatch/rust.rst` is a tutorial, and lists what a replacement must not do.
 //!
 //! C header: [`include/linux/livepatch.h`](srctree/include/linux/livepatch.h)
 //!
@@ -103,19 +103,19 @@ pub use macros::livepatch;
 ///
 /// A patch that replaces another is a module of its own, built by itself, perhaps years later. What
 /// one leaves for the other, in a [`SharedShadow`] or in the data of a [`State`], is read by code
-/// that was compiled apart from the code that wrote it, and after that code has gone.
+/// that was compiled separately from the code that wrote it, and after that code was unloaded.
 ///
 /// # Safety
 ///
 /// - In all patches that have a type of this name, the type must have the same layout, and its
-///   values the same meaning. `#[repr(C)]` structures of integers and pointers, which are not
-///   changed any more, do. A type that has changed needs another name.
+///   values the same meaning. `#[repr(C)]` structures of integers and pointers that never change
+///   meet this. A type that has changed needs another name.
 /// - Its values must not lead into the module of the patch that has made them: no function
 ///   pointers, no trait objects, no `&'static` or other pointers to statics, and no locks, whose
 ///   classes are statics. What they own must be freed in the same way by all these patches: `KBox`
 ///   is.
 pub unsafe trait Handover: Send + Sync + 'static {
-    /// The name of the type, for all patches there will be. It begins with a name that is the
-    /// author's own, and a slash: `"example.org/uses"`.
+    /// The name of the type, in all patches, present and future. It begins with the author's own
+    /// name and a slash: `"example.org/uses"`.
     const NAME: &'static str;
 }

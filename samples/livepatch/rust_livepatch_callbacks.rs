@@ -4,7 +4,7 @@
 //!
 //! It has callbacks for vmlinux and for `livepatch-callbacks-mod`, one of the C samples, and
 //! replaces no function. With the parameter `refuse=1` the patch, or the module if it is loaded
-//! later, is refused.
+//! later, cannot be loaded.
 //!
 //! ```text
 //! # insmod rust_livepatch_callbacks.ko

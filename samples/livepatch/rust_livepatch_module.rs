@@ -33,7 +33,7 @@ livepatch! {
     },
 }
 
-/// Takes the place of `busymod_work_func()`, which sleeps for a long time: does nothing.
+/// Replaces `busymod_work_func()`, which sleeps for a long time: does nothing.
 extern "C" fn idle_work_func(_work: *mut bindings::work_struct) {
     pr_info!("busymod_work_func() has been live patched\n");
 }

@@ -38,7 +38,7 @@ livepatch! {
     },
 }
 
-/// Takes the place of `cmdline_proc_show()` of `fs/proc/cmdline.c`.
+/// Replaces `cmdline_proc_show()` of `fs/proc/cmdline.c`.
 ///
 /// # Safety
 ///

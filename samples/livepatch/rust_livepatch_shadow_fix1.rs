@@ -4,9 +4,9 @@
 //!
 //! `livepatch-shadow-mod`, one of the C samples, allocates some memory with each of its structures
 //! and forgets where. This keeps the memory in a shadow variable of the structure, and frees it
-//! with the structure. Structures that are older than the patch cannot be helped.
+//! with the structure. Structures that are older than the patch still leak theirs.
 //!
-//! `rust_livepatch_shadow_fix2` takes this one's place, and its shadow variables.
+//! `rust_livepatch_shadow_fix2` replaces this patch, and takes over its shadow variables.
 
 use kernel::{
     bindings,
@@ -47,7 +47,7 @@ struct Dummy {
 /// How long a dummy lives, in seconds, as in the module.
 const EXPIRE_PERIOD: u32 = 12;
 
-/// The memory that was forgotten.
+/// The memory that the module forgets.
 #[repr(C)]
 struct Leak(KBox<c_int>);
 
@@ -78,7 +78,7 @@ fn new_dummy() -> Result<KBox<Dummy>> {
     Ok(dummy)
 }
 
-/// Takes the place of `dummy_alloc()`.
+/// Replaces `dummy_alloc()`.
 extern "C" fn live_alloc() -> *mut Dummy {
     let Ok(dummy) = new_dummy() else {
         return core::ptr::null_mut();
@@ -91,7 +91,7 @@ extern "C" fn live_alloc() -> *mut Dummy {
     KBox::into_raw(dummy)
 }
 
-/// Takes the place of `dummy_free()`.
+/// Replaces `dummy_free()`.
 ///
 /// # Safety
 ///

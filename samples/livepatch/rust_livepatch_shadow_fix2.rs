@@ -2,9 +2,9 @@
 
 //! A livepatch that replaces `rust_livepatch_shadow_fix1`, and does more.
 //!
-//! It takes over the other one's shadow variables, so that nothing leaks that was allocated under
-//! it. Besides, it counts how often each structure was looked at, in a shadow variable that is
-//! made when it is needed first, also for structures that are older than the patch.
+//! It takes over the shadow variables of that patch, so that nothing leaks that was allocated
+//! under it. It also counts how often each structure was checked, in a shadow variable that is
+//! made when it is first needed, also for structures that are older than the patch.
 
 use kernel::{
     bindings,
@@ -56,7 +56,7 @@ struct Dummy {
 /// How long a dummy lives, in seconds, as in the module.
 const EXPIRE_PERIOD: u32 = 12;
 
-/// The memory that was forgotten.
+/// The memory that the module forgets.
 #[repr(C)]
 struct Leak(KBox<c_int>);
 
@@ -79,8 +79,8 @@ impl Patch for Fix {
         Ok(Self)
     }
 
-    /// Nobody has taken over what is left. Had enabling the patch failed, it would be the other
-    /// one's, and had a patch taken the place of this one, it would be that one's.
+    /// No patch has taken over the remaining variables. If enabling this patch had failed, they
+    /// would belong to the earlier patch; if a patch had replaced this one, to the later patch.
     fn disabled(&self) {
         LEAK.free_all();
     }
@@ -102,7 +102,7 @@ fn new_dummy() -> Result<KBox<Dummy>> {
     Ok(dummy)
 }
 
-/// Takes the place of `dummy_alloc()`.
+/// Replaces `dummy_alloc()`.
 extern "C" fn live_alloc() -> *mut Dummy {
     let Ok(dummy) = new_dummy() else {
         return core::ptr::null_mut();
@@ -115,7 +115,7 @@ extern "C" fn live_alloc() -> *mut Dummy {
     KBox::into_raw(dummy)
 }
 
-/// Takes the place of `dummy_free()`.
+/// Replaces `dummy_free()`.
 ///
 /// # Safety
 ///
@@ -135,18 +135,18 @@ unsafe extern "C" fn live_free(d: *mut Dummy) {
     drop(unsafe { KBox::from_raw(d) });
 }
 
-/// Takes the place of `dummy_check()`.
+/// Replaces `dummy_check()`.
 ///
 /// # Safety
 ///
 /// As for the function that it replaces: `d` must be of `dummy_alloc()`.
 unsafe extern "C" fn live_check(d: *mut Dummy, jiffies: c_ulong) -> bool {
-    // Called under a spinlock. Without memory there is no count, which is no harm.
+    // Called under a spinlock. Without memory there is no count, which does no harm.
     if let Ok(checks) = CHECKS.get_or_try_init(d, Ok::<_, Error>(Atomic::new(0)), GFP_NOWAIT) {
         checks.add(1, Relaxed);
     }
     // SAFETY: By the requirement of this function.
     let expire = unsafe { (*d).jiffies_expire };
-    // As `time_after()`: jiffies wrap.
+    // Like `time_after()`: jiffies wrap.
     (expire.wrapping_sub(jiffies) as isize) < 0
 }

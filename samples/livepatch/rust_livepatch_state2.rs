@@ -42,7 +42,7 @@ impl State for ConsoleLevel {
     /// The level that there was before.
     type Data = i32;
 
-    /// Version 1 has kept the same.
+    /// Version 1 kept the same.
     const EARLIER: &'static [Conversion<i32>] =
         &[Conversion::of_word(1, |old_level: i32| old_level)];
 
@@ -58,7 +58,7 @@ impl State for ConsoleLevel {
     }
 
     fn take_over(new: i32, old: Old<i32>) -> i32 {
-        // What is to come back is the level before the other patch, not what that has made of it.
+        // The level to restore is that before the other patch, not the one that it has set.
         let old_level = old.data.unwrap_or(new);
         pr_info!(
             "taking over version {}, old level {}\n",

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A livepatch that adds a check which is missing: `/proc/sys/kernel/sysrq` takes any number.
+//! A livepatch that adds a missing check: `/proc/sys/kernel/sysrq` takes any number.
 //!
 //! The number is a set of flags, of which nine have a meaning
 //! (`Documentation/admin-guide/sysrq.rst`), and 1 for all of them. The handler of the file,
 //! `sysrq_sysctl_handler()` of `drivers/tty/sysrq.c`, has no limits: an
-//! administrator who mistypes the number is not told, and ends up with flags nobody wanted.
+//! administrator who mistypes the number gets no error, and ends up with unwanted flags.
 //!
 //! ```text
 //! # echo 4096 > /proc/sys/kernel/sysrq
@@ -41,7 +41,7 @@ livepatch! {
     },
 }
 
-// What is not in a header that `bindings` has is declared here. The kernel exports both.
+// These are in no header that `bindings` has. The kernel exports both.
 extern "C" {
     fn sysrq_mask() -> c_int;
     fn sysrq_toggle_support(enable_mask: c_int) -> c_int;
@@ -53,7 +53,7 @@ static LOWEST: c_int = 0;
 /// All flags that are known.
 static HIGHEST: c_int = 0x1ff;
 
-/// Takes the place of `sysrq_sysctl_handler()`.
+/// Replaces `sysrq_sysctl_handler()`.
 ///
 /// # Safety
 ///
@@ -75,8 +75,7 @@ unsafe extern "C" fn checked_sysrq_handler(
     table.extra1 = (&raw const LOWEST).cast_mut().cast();
     table.extra2 = (&raw const HIGHEST).cast_mut().cast();
 
-    // SAFETY: `table` says where there is a number, and between which others it has to be. The rest
-    // is what we were given.
+    // SAFETY: `table` has the address of a number and its limits. The rest are our own arguments.
     let ret = unsafe { bindings::proc_dointvec_minmax(&table, write, buffer, lenp, ppos) };
     if ret == 0 && write != 0 {
         // SAFETY: Takes any number.

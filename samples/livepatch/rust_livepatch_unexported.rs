@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A livepatch that calls a function which the kernel does not export.
+//! A livepatch that calls a function that the kernel does not export.
 //!
 //! `/proc/cmdline` shows what `/proc/uptime` shows, by a call of `uptime_proc_show()`, a static
 //! function of `fs/proc/uptime.c`.
 //!
-//! The address of the function comes by a livepatch relocation. When the module has been built, one
-//! more step makes it; without that step the module is refused.
+//! A livepatch relocation provides the address of the function. An extra step after the build makes
+//! it; without that step the module cannot be loaded.
 //!
 //! ```text
 //! $ tools/objtool/objtool klp post-link rust_livepatch_unexported.ko
@@ -46,12 +46,12 @@ livepatch! {
     },
 }
 
-/// Takes the place of `cmdline_proc_show()` of `fs/proc/cmdline.c`.
+/// Replaces `cmdline_proc_show()` of `fs/proc/cmdline.c`.
 ///
 /// # Safety
 ///
 /// As for the function that it replaces: `seq` is a file that this call alone writes to.
 unsafe extern "C" fn show_uptime(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
-    // SAFETY: By the requirement of this function, which is that of the other one, too.
+    // SAFETY: By the requirement of this function, which `uptime_proc_show()` has, too.
     unsafe { uptime_proc_show(seq, v) }
 }

@@ -26,7 +26,7 @@ pub struct Object(Opaque<bindings::klp_object>);
 impl Object {
     /// The name of the module, or `None` for vmlinux.
     pub fn module_name(&self) -> Option<&CStr> {
-        // SAFETY: The structure is valid; nobody writes the field.
+        // SAFETY: The structure is valid; the field is never written.
         let name = unsafe { (*self.0.get()).name };
         // SAFETY: If not null, a nul-terminated string that the patch keeps.
         (!name.is_null()).then(|| unsafe { CStr::from_char_ptr(name) })
@@ -40,10 +40,9 @@ impl Object {
 
 /// Functions that are called when an object is patched and unpatched.
 ///
-/// They are called if the object is there when the patch is enabled or disabled, or when it is
+/// They are called if the object is loaded when the patch is enabled or disabled, or when it is
 /// loaded and unloaded while the patch is enabled. All of them may sleep, and run with C's
-/// `klp_mutex` held, so that they must not wait for a patch to be loaded or disabled. All are
-/// optional.
+/// `klp_mutex` held, so they must not wait for a patch to be loaded or disabled. All are optional.
 ///
 /// Wraps C's `struct klp_callbacks`.
 ///
@@ -95,13 +94,14 @@ pub trait Callbacks {
 
     /// Called before the object is patched.
     ///
-    /// An error refuses the patch, or the module if it is the object that is being loaded. None of
-    /// the other callbacks is called for the object then.
+    /// If it returns an error, the patch is not enabled, or, if the object is a module that is
+    /// being loaded, that module is not loaded. None of the other callbacks is called for the
+    /// object then.
     fn pre_patch(_patch: &Self::Patch, _object: &Object) -> Result {
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
 
-    /// Called when all tasks have come to use the object's new functions.
+    /// Called when all tasks use the object's new functions.
     fn post_patch(_patch: &Self::Patch, _object: &Object) {
         build_error!(crate::error::VTABLE_DEFAULT_ERROR)
     }
@@ -122,7 +122,7 @@ pub trait Callbacks {
     }
 }
 
-/// What an object does at the four points, with those that do nothing told apart.
+/// What an object does at the four points, and at which of them it does nothing.
 #[doc(hidden)]
 pub trait Hooks {
     /// Which of them do something.
@@ -130,7 +130,7 @@ pub trait Hooks {
 
     /// # Safety
     ///
-    /// For all four: `object` must be one of the patch's, and the core must be calling.
+    /// For all four: `object` must be one of the patch's, and the caller must be the core.
     unsafe fn pre_patch(object: &Object) -> Result;
     /// # Safety
     ///
@@ -169,7 +169,7 @@ pub struct WithCallbacks<C>(PhantomData<C>);
 ///
 /// # Safety
 ///
-/// The core must be calling.
+/// The caller must be the core.
 unsafe fn state<C: Callbacks>() -> &'static C::Patch
 where
     C::Patch: Declared,
@@ -249,7 +249,7 @@ impl<P: Patch + Declared, H: Hooks> Hooks for WithPatch<P, H> {
         unsafe { H::post_unpatch(object) };
         if P::slot().is_leaving() {
             P::slot().set_leaving(false);
-            // SAFETY: The core calls, so that the patch has been enabled until now.
+            // SAFETY: The core calls this, so the patch has been enabled until now.
             unsafe { P::slot().get() }.disabled();
         }
     }
@@ -259,11 +259,11 @@ impl<P: Patch + Declared, H: Hooks> Hooks for WithPatch<P, H> {
 ///
 /// # Safety
 ///
-/// For all four: to be called by the core, with an object of a patch that has these hooks.
+/// For all four: must be called by the core, with an object of a patch that has these hooks.
 unsafe extern "C" fn pre_patch<H: Hooks>(object: *mut bindings::klp_object) -> c_int {
-    // SAFETY: The core gives a valid object; `Object` is a transparent wrapper.
+    // SAFETY: The core passes a valid object; `Object` is a transparent wrapper.
     let object = unsafe { &*object.cast::<Object>() };
-    // SAFETY: The core is calling.
+    // SAFETY: The caller is the core.
     match unsafe { H::pre_patch(object) } {
         Ok(()) => 0,
         Err(error) => error.to_errno(),
@@ -294,7 +294,7 @@ unsafe extern "C" fn post_unpatch<H: Hooks>(object: *mut bindings::klp_object) {
     unsafe { H::post_unpatch(&*object.cast::<Object>()) };
 }
 
-/// The structure that C wants.
+/// The structure that C expects.
 pub(super) const fn table<H: Hooks>() -> bindings::klp_callbacks {
     let mut callbacks: bindings::klp_callbacks = pin_init::zeroed();
     let [has_pre_patch, has_post_patch, has_pre_unpatch, has_post_unpatch] = H::HAS;

@@ -74,7 +74,7 @@ pub unsafe trait Declared: Sized + Owner {
     /// The patch that C knows.
     fn patch() -> *mut bindings::klp_patch;
 
-    /// Looks whether the addresses of all symbols of vmlinux are known.
+    /// Checks whether the addresses of all symbols of vmlinux are known.
     fn check_symbols() -> Result;
 
     /// Frees the shadow variables that only this patch can find.
@@ -85,8 +85,8 @@ pub unsafe trait Declared: Sized + Owner {
 #[repr(transparent)]
 pub struct Part<T>(Opaque<T>);
 
-// SAFETY: The core protects its parts by a lock of its own; before the patch is enabled nobody but
-// the module's initialisation uses them.
+// SAFETY: The core protects its parts by a lock of its own; before the patch is enabled only the
+// module's initialisation uses them.
 unsafe impl<T> Sync for Part<T> {}
 
 impl<T> Part<T> {
@@ -106,29 +106,29 @@ impl<T> Part<T> {
 /// # Safety
 ///
 /// To be implemented by [`livepatch!`](super::livepatch): `target` must return the function whose
-/// type [`wrapper`] is told.
+/// type is passed to [`wrapper`].
 pub unsafe trait Replacement: 'static {
-    /// Which one it is in the patch.
+    /// Its number in the patch.
     const NUMBER: usize;
 
     /// The function.
     fn target() -> *const ();
 }
 
-/// A type of functions in C, with what the kernel calls for the replacement `M`, which has it.
+/// A type of functions in C, with what the kernel calls for the replacement `M` of that type.
 pub trait Signature<M>: Copy {
-    /// Calls the replacement, and has a frame on the stack until that is done.
+    /// Calls the replacement, and keeps a frame on the stack until that returns.
     ///
     /// If the last thing that the replacement does is to call another function, the compiler makes
     /// a jump of that, and the replacement has no frame any more while the task is in there, and
-    /// while it counts as having left the patch. This one's last thing is something else.
+    /// counts as having left the patch. The wrapper ends with something else.
     const WRAPPER: Self;
 }
 
-/// Keeps the caller from ending in a jump, and from being one with others which do the same.
+/// Keeps the caller from ending in a jump, and from being merged with others that do the same.
 #[inline(always)]
 fn keep_frame<M: Replacement>() {
-    // SAFETY: A comment for the assembler. That it is there is all.
+    // SAFETY: Only a comment for the assembler; it just has to be there.
     unsafe {
         core::arch::asm!(
             "/* {} */",
@@ -176,7 +176,7 @@ pub const fn wrapper<M: Replacement, F: Signature<M>>(_replacement: F) -> F {
     F::WRAPPER
 }
 
-/// A replaced function, in the form that C wants. `sympos` of 0: the name is unique.
+/// A replaced function, in the form that C expects. `sympos` of 0: the name is unique.
 pub const fn func(
     old_name: &'static CStr,
     new_func: *mut c_void,
@@ -189,7 +189,7 @@ pub const fn func(
     func
 }
 
-/// An object, in the form that C wants. `name` of `None`: vmlinux.
+/// An object, in the form that C expects. `name` of `None`: vmlinux.
 pub const fn object<H: Hooks>(
     name: Option<&'static CStr>,
     funcs: *mut bindings::klp_func,
@@ -203,7 +203,7 @@ pub const fn object<H: Hooks>(
     object
 }
 
-/// A patch, in the form that C wants.
+/// A patch, in the form that C expects.
 pub const fn patch(
     objs: *mut bindings::klp_object,
     states: *mut bindings::klp_state,
@@ -233,8 +233,8 @@ pub const RELOC_TYPE: u32 = if cfg!(target_arch = "x86_64") {
 #[cfg(target_arch = "x86_64")]
 pub const JUMP_RELOC_TYPE: u32 = 4; // R_X86_64_PLT32
 
-/// Where the address of a symbol is that is not exported. A livepatch relocation writes it: for
-/// vmlinux before the module is initialised, for a module while it is loaded.
+/// The address of a symbol that is not exported. A livepatch relocation writes it: for vmlinux
+/// before the module is initialised, for a module while it is loaded.
 #[repr(transparent)]
 pub struct Address(Atomic<usize>);
 
@@ -245,7 +245,7 @@ impl Address {
         self.0.load(Relaxed)
     }
 
-    /// Looks whether there is an address.
+    /// Checks whether there is an address.
     pub fn check(&self, name: &str) -> Result {
         if self.get() != 0 {
             return Ok(());

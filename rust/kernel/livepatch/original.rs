@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Calls of a function that is replaced: past the hook at its beginning, so that they do not come
-//! back to the replacement.
+//! Calls of a function that is replaced: past the hook at its beginning, so that they do not end up
+//! in the replacement.
 
 use super::{
     callbacks::{
@@ -26,11 +26,11 @@ use crate::{
 };
 use core::marker::PhantomData;
 
-/// Where a function goes on behind its hook. Read by the code of `livepatch_original!`.
+/// Where a function continues behind its hook. Read by the code of `livepatch_original!`.
 #[repr(C)]
 pub struct Behind {
     address: Atomic<*const ()>,
-    /// What r2 has to be there, on powerpc.
+    /// The value that r2 must have there, on powerpc.
     toc: Atomic<usize>,
 }
 
@@ -44,19 +44,19 @@ impl Behind {
     }
 }
 
-/// What is called where a function is not known, which callers have promised not to do.
+/// Called for a function that is not known yet, which callers have promised not to call.
 pub extern "C" fn unknown() {
     panic!("the original of a function was called while its object is not patched");
 }
 
-/// Defines the code `$label`, which goes on in the function of `$behind`, with the arguments that
+/// Defines the code `$label`, which continues in the function of `$behind`, with the arguments that
 /// it was called with, and returns to its caller from there.
 ///
-/// - x86_64: a direct jump, of the form of a static call's trampoline, by whose functions it is
-///   changed. It needs no place that an indirect jump may go to (IBT), and no retpoline.
+/// - x86_64: a direct jump, of the form of a static call's trampoline, so that the functions for
+///   these can change it. It needs no mark for indirect jumps (IBT), and no retpoline.
 /// - s390: an indirect jump, by a register that has no argument.
-/// - powerpc: the same, with r2 as the function wants it. It is to be called by a pointer, as the
-///   caller then restores its own.
+/// - powerpc: the same, with the r2 that the function needs. It must be called by a pointer, as the
+///   caller then restores its own r2.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! livepatch_original {
@@ -65,7 +65,7 @@ macro_rules! livepatch_original {
         $crate::livepatch_original!(
             @define $label,
             [
-                // Its address is taken, and nobody jumps there by it: no mark for IBT is missing
+                // Its address is taken, but never used for a jump: no mark for IBT is missing
                 // (ANNOTATE_NOENDBR).
                 ".pushsection .discard.annotate_insn, \"M\", @progbits, 8\n",
                 ".long ", $label, " - .\n",
@@ -74,8 +74,8 @@ macro_rules! livepatch_original {
                 "jmp {unknown}\n",
             ],
             [
-                // By this the kernel knows it: ud1 %esp, %ecx. It is no part of the function, where
-                // objtool would find that it is never reached.
+                // The kernel recognizes it by this: ud1 %esp, %ecx. It is not part of the function,
+                // where objtool would find that it is never reached.
                 ".byte 0x0f, 0xb9, 0xcc\n",
             ],
             unknown = $crate::livepatch::declare::unknown
@@ -97,7 +97,7 @@ macro_rules! livepatch_original {
         $crate::livepatch_original!(
             @define $label,
             [
-                // Who calls by a pointer has it in r12.
+                // A caller by a pointer has it in r12.
                 "addis 11, 12, ({behind} - ", $label, ")@ha\n",
                 "addi 11, 11, ({behind} - ", $label, ")@l\n",
                 "ld 12, 0(11)\n",
@@ -139,7 +139,7 @@ macro_rules! livepatch_original {
     };
 }
 
-/// Returns `function`, without the compiler knowing that.
+/// Returns `function`, hidden from the compiler.
 #[inline(always)]
 pub fn by_pointer(mut function: *const ()) -> *const () {
     // SAFETY: A comment for the assembler.
@@ -153,17 +153,17 @@ pub fn by_pointer(mut function: *const ()) -> *const () {
     function
 }
 
-/// The value of r2 that the function at `entry` wants.
+/// The value of r2 that the function at `entry` needs.
 ///
 /// # Safety
 ///
-/// `entry` must be the entry of a function of the kernel or of a module, which stays.
+/// `entry` must be the entry of a function of the kernel or of a module, which stays loaded.
 #[cfg(target_arch = "powerpc64")]
 unsafe fn toc(entry: usize) -> usize {
     /// `addis r2, r12, <upper half>` and `addi r2, r2, <lower half>`, in the kernel.
     const UPPER: u32 = 0x3c4c_0000;
     const LOWER: u32 = 0x3842_0000;
-    /// `ld r2, <distance>(r12)` and `add r2, r2, r12`, in modules: the sum is with what is there.
+    /// `ld r2, <distance>(r12)` and `add r2, r2, r12`, in modules: adds what is stored there.
     const LOAD: u32 = 0xe84c_0000;
     const ADD: u32 = 0x7c42_6214;
     const IMMEDIATE: u32 = 0xffff;
@@ -184,15 +184,15 @@ unsafe fn toc(entry: usize) -> usize {
         }
         _ => (),
     }
-    // It takes r2 as it is, or does not use it: that of the kernel, whose code this is.
+    // It takes r2 as it is, or does not use it: the kernel's r2, as this is code of the kernel.
     let kernel: usize;
     // SAFETY: Reads a register.
     unsafe { core::arch::asm!("mr {}, 2", out(reg) kernel, options(pure, nomem, nostack)) };
     kernel
 }
 
-/// Finds the way past the hook of `func`, for the code `stub` of `livepatch_original!`, which has
-/// `behind`. May sleep.
+/// Finds where `func` continues behind its hook, for the code `stub` of `livepatch_original!` that
+/// has `behind`. May sleep.
 ///
 /// # Errors
 ///
@@ -201,7 +201,7 @@ unsafe fn toc(entry: usize) -> usize {
 /// # Safety
 ///
 /// `func` must be a function whose object is about to be patched, or has been. `stub` must be the
-/// code of `behind`, which nobody runs: who calls it promises that the object is patched.
+/// code of `behind`, which no task runs yet: its callers promise that the object is patched.
 pub unsafe fn resolve(
     func: *const bindings::klp_func,
     behind: &'static Behind,
@@ -216,7 +216,7 @@ pub unsafe fn resolve(
         return Err(EINVAL);
     };
     #[cfg(target_arch = "powerpc64")]
-    // SAFETY: It is the entry of the function, whose object is there.
+    // SAFETY: It is the entry of the function, whose object is loaded.
     behind.toc.store(unsafe { toc(entry) }, Relaxed);
     let address = core::ptr::without_provenance(ftrace::return_address(hook));
     // SAFETY: By the requirement of this function.
@@ -224,7 +224,7 @@ pub unsafe fn resolve(
     Ok(())
 }
 
-/// Has the code `stub` of `behind` call [`unknown`] again, which needs no r2. May sleep.
+/// Makes the code `stub` of `behind` call [`unknown`] again, which needs no r2. May sleep.
 ///
 /// # Safety
 ///
@@ -234,7 +234,7 @@ pub unsafe fn forget(behind: &'static Behind, stub: *const ()) {
     unsafe { lead_to(unknown as *const (), behind, stub) };
 }
 
-/// Has the code `stub` of `behind` go on at an address.
+/// Makes the code `stub` of `behind` continue at an address.
 ///
 /// # Safety
 ///
@@ -257,7 +257,7 @@ unsafe fn lead_to(address: *const (), behind: &'static Behind, stub: *const ()) 
 
 /// The functions of an object that the patch calls.
 pub trait Originals {
-    /// Finds the ways past their hooks.
+    /// Finds where they continue behind their hooks.
     ///
     /// # Safety
     ///
@@ -305,7 +305,7 @@ impl<P: Declared, O: Originals, H: Hooks> Hooks for WithOriginals<P, O, H> {
         unsafe { H::post_unpatch(object) };
         // SAFETY: The patch is valid while the core calls, which writes the field before.
         if unsafe { (*P::patch()).forced } {
-            // Tasks may be in its replacements yet, and go on to call them.
+            // Tasks may still be in its replacements, and call them later.
             return;
         }
         // SAFETY: It is not patched any more.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Module parameters that can be written at any time: what [`livepatch!`](super::livepatch) makes
-//! of an [`Atomic`] among its `params`. Not for use by hand.
+//! Module parameters that can be written at any time: [`livepatch!`](super::livepatch) makes them
+//! of each [`Atomic`] in its `params`. Not for use by hand.
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
@@ -33,13 +33,13 @@ use crate::{
 
 /// Types that such a parameter can have.
 pub trait Param: ModuleParam + AtomicType + 'static {
-    /// What it becomes when its name alone is given, if that may be.
+    /// The value that it gets when its name is given without a value, if that is allowed.
     const ALONE: Option<Self>;
 
     /// Writes it.
     fn set(param: &Atomic<Self>, value: Self);
 
-    /// Says what it is, as C does for its own.
+    /// Prints it, as C does for its own.
     fn show(param: &Atomic<Self>, to: &mut RawFormatter) -> crate::fmt::Result;
 }
 
@@ -133,7 +133,7 @@ impl<T: Param> Ops<T> {
     };
 }
 
-/// A parameter, in the form that C wants. Everybody may read it, and root may write it.
+/// A parameter, in the form that C expects. All users may read it, and root may write it.
 pub const fn declare<T: Param>(
     name: &'static CStr,
     module: *mut bindings::module,

@@ -29,11 +29,11 @@ use crate::{
 use core::marker::PhantomData;
 use pin_init::PinInit;
 
-/// The state of a patch of its own: what takes the place of a module's global variables.
+/// A patch's own state: it replaces a module's global variables.
 ///
 /// It is initialised when the module is loaded, before the patch is enabled, and dropped when the
-/// module is unloaded, when no task uses the patch any more. [`Callbacks`](super::Callbacks) are
-/// given it; functions of the patch find it by [`Access::access`].
+/// module is unloaded, when no task uses the patch any more. [`Callbacks`](super::Callbacks) get
+/// it as an argument; functions of the patch find it by [`Access::access`].
 ///
 /// # Examples
 ///
@@ -61,34 +61,34 @@ use pin_init::PinInit;
 /// }
 /// ```
 pub trait Patch: Sized + Send + Sync + 'static {
-    /// Initialises the state. An error refuses the module.
+    /// Initialises the state. If it returns an error, the module is not loaded.
     ///
     /// May sleep.
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error>;
 
-    /// Called when the patch has been disabled and nobody has taken its place: after all tasks have
-    /// used it, and all have left it again. Here is where to undo what would otherwise be taken
-    /// over by a later patch, as [`SharedShadow`](super::SharedShadow) variables are.
+    /// Called when the patch has been disabled and no other patch has replaced it: after all tasks
+    /// have used it, and all have left it again. Undo here what a later patch would otherwise take
+    /// over, for example [`SharedShadow`](super::SharedShadow) variables.
     ///
     /// Not called when enabling the patch fails or is reversed, nor when another patch replaces it:
-    /// then what is there belongs to another patch. `Drop`, which follows in any case when the
-    /// module is unloaded, is for what belongs to this patch alone.
+    /// these things belong to another patch then. `Drop`, which follows in any case when the module
+    /// is unloaded, is for what belongs to this patch alone.
     ///
-    /// May sleep. It runs with C's `klp_mutex` held, so that it must not wait for a patch to be
-    /// loaded or disabled.
+    /// May sleep. It runs with C's `klp_mutex` held, so it must not wait for a patch to be loaded
+    /// or disabled.
     fn disabled(&self) {}
 }
 
 /// Access to the state of a patch from anywhere in its module.
 ///
-/// Implemented for the `type` that [`livepatch!`](super::livepatch) is given.
+/// Implemented for the `type` of [`livepatch!`](super::livepatch).
 ///
 /// # Examples
 ///
 /// ```ignore
 /// use kernel::livepatch::Access;
 ///
-/// /// Takes the place of a function of the kernel.
+/// /// Replaces a function of the kernel.
 /// extern "C" fn live_function() -> c_int {
 ///     if let Some(counts) = Counts::access() {
 ///         counts.calls.add(1, Relaxed);
@@ -99,9 +99,8 @@ pub trait Patch: Sized + Send + Sync + 'static {
 pub trait Access: Patch + Declared {
     /// Returns the patch's state, or `None` while it is being initialised or dropped.
     ///
-    /// The result holds RCU's read side: whoever has it must not sleep. May be called wherever RCU
-    /// is watching. Costs a few instructions, and nothing is written that other CPUs would have
-    /// to fetch.
+    /// The result holds the RCU read lock: its owner must not sleep. May be called wherever RCU is
+    /// watching. Costs a few instructions, and writes nothing that other CPUs would have to fetch.
     fn access() -> Option<RevocableGuard<'static, Self>> {
         Self::slot().access()
     }
@@ -113,12 +112,12 @@ impl<P: Patch + Declared> Access for P {}
 ///
 /// # Invariants
 ///
-/// `state` is initialised if `ready` is set, and stays in place.
+/// `state` is initialised if `ready` is set, and never moves.
 #[doc(hidden)]
 pub struct Slot<P> {
     ready: Atomic<bool>,
     state: Opaque<Revocable<P>>,
-    /// Whether the patch was in use by all tasks, and is being disabled.
+    /// Whether all tasks have used the patch, and it is being disabled.
     leaving: Atomic<bool>,
 }
 
@@ -126,7 +125,7 @@ pub struct Slot<P> {
 unsafe impl<P: Send + Sync> Sync for Slot<P> {}
 
 impl<P: Patch> Slot<P> {
-    /// A place with nothing in it.
+    /// A slot without a state.
     pub const fn empty() -> Self {
         Self {
             ready: Atomic::new(false),
@@ -139,10 +138,10 @@ impl<P: Patch> Slot<P> {
     ///
     /// # Safety
     ///
-    /// Must be called once at most.
+    /// Must be called at most once.
     unsafe fn init(&'static self, module: &'static ThisModule) -> Result {
         let init = Revocable::new(P::init(module));
-        // SAFETY: The memory is valid, static and not in use yet. If this fails, it is taken for
+        // SAFETY: The memory is valid, static and not in use yet. If this fails, it counts as
         // uninitialised.
         unsafe { pin_init::raw_try_init(self.state.get(), init) }?;
         // INVARIANT: It is initialised now. Pairs with the load in `access`.
@@ -151,7 +150,7 @@ impl<P: Patch> Slot<P> {
     }
 
     fn access(&'static self) -> Option<RevocableGuard<'static, P>> {
-        // Pairs with the store in `init`: who sees the flag sees the state.
+        // Pairs with the store in `init`: a reader that sees the flag sees the state.
         if !self.ready.load(Acquire) {
             return None;
         }
@@ -176,12 +175,12 @@ impl<P: Patch> Slot<P> {
         self.leaving.store(leaving, Relaxed);
     }
 
-    /// Returns what [`Self::set_leaving`] was told. For callbacks, which run one at a time.
+    /// Returns what [`Self::set_leaving`] has set. For callbacks, which run one at a time.
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Relaxed)
     }
 
-    /// Drops the state if there is one, once nobody uses it any more. May sleep.
+    /// Drops the state if there is one, once it is not in use any more. May sleep.
     fn revoke(&'static self) {
         if self.ready.load(Acquire) {
             // SAFETY: By the invariants it is initialised.
@@ -207,8 +206,8 @@ impl<P: Patch + Declared> Enabled<P> {
     ///
     /// Must be called once, by the initialisation of `module`, which must be the patch's.
     pub unsafe fn new(module: &'static ThisModule, name: &CStr) -> Result<Self> {
-        // No two modules that are loaded have the same name. The ids of shadow variables rely on
-        // that, and on it being the one that was declared.
+        // No two loaded modules have the same name. The ids of shadow variables rely on that, and
+        // on the name being the declared one.
         //
         // SAFETY: The module is valid, its name nul-terminated.
         let real = unsafe { CStr::from_char_ptr((&raw const (*module.as_ptr()).name).cast()) };
@@ -221,15 +220,15 @@ impl<P: Patch + Declared> Enabled<P> {
             return Err(EINVAL);
         }
         P::check_symbols()?;
-        // From here on `drop` cleans up, also what a state has made that fails to be initialised.
+        // From here on `drop` cleans up, including what a state made before its `init` failed.
         let this = Self(PhantomData);
         // SAFETY: Called once, by the requirement of this function.
         unsafe { P::slot().init(module) }?;
         let patch = P::patch();
-        // SAFETY: Nobody else knows the patch before it is enabled.
+        // SAFETY: No other code knows the patch before it is enabled.
         unsafe { (*patch).mod_ = module.as_ptr() };
         // SAFETY: What was declared is valid and static, and belongs to the core from now on. The
-        // module cannot be unloaded before the core has let go of it.
+        // module cannot be unloaded before the core has released it.
         to_result(unsafe { bindings::klp_enable_patch(patch) })?;
         Ok(this)
     }
@@ -237,7 +236,7 @@ impl<P: Patch + Declared> Enabled<P> {
 
 impl<P: Patch + Declared> Drop for Enabled<P> {
     fn drop(&mut self) {
-        // First what may still be running on the patch's behalf and make shadow variables.
+        // First what may still run on the patch's behalf and make shadow variables.
         P::slot().revoke();
         P::pending().close(P::free_shadow);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Variables of the kernel of which each CPU has its own.
+//! Per-CPU variables of the kernel.
 
 use crate::{
     bindings,
@@ -8,29 +8,28 @@ use crate::{
 };
 use core::ptr::NonNull;
 
-/// A variable of which each CPU has its own: `T __percpu *` in C.
+/// A per-CPU variable: `T __percpu *` in C.
 ///
-/// Returned for a `#[percpu]` variable in the `symbols` of [`livepatch!`](super::livepatch). Where
-/// the variables are is all that is known here. Whether one may be read or written, and under which
-/// lock, is for the author of the patch to know, as for any other variable of the kernel.
+/// Returned for a `#[percpu]` variable in the `symbols` of [`livepatch!`](super::livepatch). Only
+/// the addresses of the variables are known here. The author of the patch has to know whether one
+/// may be read or written, and under which lock, as for any other variable of the kernel.
 pub struct PerCpu<T>(NonNull<T>);
 
 impl<T> PerCpu<T> {
-    /// Those of which `base` is the per-CPU address.
+    /// The variable with the per-CPU address `base`.
     ///
     /// # Safety
     ///
-    /// `base` must be what C has as `T __percpu *`.
+    /// `base` must be a `T __percpu *` of C.
     #[doc(hidden)]
     pub const unsafe fn new(base: NonNull<T>) -> Self {
         Self(base)
     }
 
-    /// Where `cpu` has its own. May be called in any context. Of a CPU that is not possible the
-    /// result must not be used.
+    /// Returns the address of the variable of `cpu`. May be called in any context. The result for a
+    /// CPU that is not possible must not be used.
     ///
-    /// With [`CpuId::current`] it is that of this CPU for as long as the task does not move to
-    /// another one.
+    /// With [`CpuId::current`] it is the variable of this CPU as long as the task does not migrate.
     ///
     /// Wraps C's `per_cpu_ptr()`.
     pub fn of(&self, cpu: CpuId) -> NonNull<T> {

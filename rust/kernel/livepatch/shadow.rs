@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Shadow variables: data of a patch's own that belong to a structure of the kernel.
+//! Shadow variables: a patch's own data that belong to a structure of the kernel.
 
 use super::Handover;
 use crate::{
@@ -38,8 +38,8 @@ use core::{
 };
 use pin_init::PinInit;
 
-/// What a module has to wait for before it can go: values that RCU has yet to drop, by functions of
-/// the module.
+/// What a module has to wait for before it can be unloaded: values that RCU has yet to drop, by
+/// functions of the module.
 #[doc(hidden)]
 pub struct Pending {
     drops: Atomic<usize>,
@@ -55,10 +55,10 @@ impl Pending {
         }
     }
 
-    /// Frees what only this module can free, by `free_all`, and waits until all values are dropped
-    /// that were freed by it. No variable can be made from here on. May sleep.
+    /// Frees what only this module can free, by `free_all`, and waits until all values that it has
+    /// freed are dropped. No variable can be made from here on. May sleep.
     ///
-    /// Nothing but values that are being dropped may use variables of the module meanwhile.
+    /// Only values that are being dropped may use variables of the module meanwhile.
     pub(super) fn close(&self, free_all: impl Fn()) {
         self.closing.store(true, Relaxed);
         loop {
@@ -71,7 +71,7 @@ impl Pending {
                 break;
             }
         }
-        // Who has counted down last may be in the module yet.
+        // The callback that has counted down last may still run in the module.
         rcu::rcu_barrier();
     }
 }
@@ -81,7 +81,7 @@ impl Pending {
 /// # Safety
 ///
 /// To be implemented by [`livepatch!`](super::livepatch): [`Pending::close`] of what `pending`
-/// returns must be called before the module goes.
+/// returns must be called before the module is unloaded.
 #[doc(hidden)]
 pub unsafe trait Owner: 'static {
     /// What the module waits for.
@@ -90,12 +90,12 @@ pub unsafe trait Owner: 'static {
 
 /// The memory of a variable, to which its shadow variable in C points.
 ///
-/// The value is apart from C's memory, which is freed as soon as RCU's readers allow, while the
-/// value is dropped then.
+/// The value is separate from C's memory: that is freed as soon as RCU's readers are done, when
+/// the value has yet to be dropped.
 #[pin_data]
 #[repr(C)]
 struct Node<T> {
-    /// For the dropping.
+    /// For dropping the value.
     rcu: Opaque<bindings::callback_head>,
     #[pin]
     value: T,
@@ -103,8 +103,7 @@ struct Node<T> {
 
 /// A shadow variable that was found.
 ///
-/// The value stays for as long as this exists. It holds RCU's read side: whoever has it must not
-/// sleep.
+/// The value stays as long as this exists. It holds the RCU read lock: its owner must not sleep.
 pub struct Ref<'a, T> {
     value: *const T,
     _rcu: rcu::Guard,
@@ -115,7 +114,7 @@ impl<T> Deref for Ref<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: The value was found under RCU's read side, which is still held; who frees it
+        // SAFETY: The value was found under the RCU read lock, which is still held; freeing it
         // drops it only once readers are done.
         unsafe { &*self.value }
     }
@@ -156,7 +155,7 @@ unsafe extern "C" fn unlink<T, P: Owner>(_obj: *mut c_void, shadow_data: *mut c_
 ///
 /// # Safety
 ///
-/// To be called by RCU, with the `rcu` of a node that nobody uses any more.
+/// To be called by RCU, with the `rcu` of a node that is not in use any more.
 unsafe extern "C" fn drop_node<T, P: Owner>(head: *mut bindings::callback_head) {
     let head: *mut Opaque<bindings::callback_head> = head.cast();
     // SAFETY: By the requirement of this function it lies in a node.
@@ -176,7 +175,7 @@ struct Variables<T> {
 }
 
 impl<T: Send + Sync + 'static> Variables<T> {
-    /// Those of a module of `P`, by an id that nobody has for others.
+    /// The variables of a module of `P`, by an id that no other variables have.
     const fn new<P: Owner>(id: c_ulong) -> Self {
         Self {
             id,
@@ -241,17 +240,17 @@ impl<T: Send + Sync + 'static> Variables<T> {
             if data.is_null() {
                 break Err(ENOMEM);
             }
-            // Where it is used is under RCU, which could not be held before.
+            // It is used under the RCU read lock, which could not be held before.
             if let Some(found) = self.get(obj) {
                 break Ok(found);
             }
-            // It was freed at once. If it was somebody else's, ours can be tried again.
+            // It was freed at once. If it was another task's, ours can be tried again.
             if node.is_null() {
                 break Err(ENOENT);
             }
         };
         if !node.is_null() {
-            // SAFETY: It was not linked, so that it is ours.
+            // SAFETY: It was not linked, so it is ours.
             drop(unsafe { KBox::from_raw(node) });
         }
         found
@@ -268,7 +267,7 @@ impl<T: Send + Sync + 'static> Variables<T> {
     }
 }
 
-/// The address, which is all that C wants of an object.
+/// The address, which is all that C needs of an object.
 fn address<O: ?Sized>(obj: *const O) -> *mut c_void {
     obj.cast::<c_void>().cast_mut()
 }
@@ -283,13 +282,13 @@ pub(super) const fn mix(mut hash: u64, bytes: &[u8]) -> u64 {
     hash
 }
 
-/// What [`mix`] begins with.
+/// The initial hash for [`mix`].
 pub(super) const SEED: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// The id for C of the variables `id` of those who know `domain` and the type `T`.
+/// C's id of the variables `id`, in all modules that use the same `domain` and type `T`.
 ///
-/// It is a hash, so that two of them are the same by a chance of one in 2^63. Ids of patches in C
-/// are small numbers by custom; these are large.
+/// It is a hash, so two of them are equal with a probability of one in 2^63. Ids of patches in C
+/// are small numbers by convention; these are large.
 const fn id_for_c<T>(domain: &[u8], id: u64) -> c_ulong {
     let mut hash = mix(SEED, domain);
     hash = mix(hash, &id.to_le_bytes());
@@ -301,23 +300,23 @@ const fn id_for_c<T>(domain: &[u8], id: u64) -> c_ulong {
 macro_rules! variables {
     ($name:ident, $($bound:tt)*) => {
         impl<T: $($bound)*> $name<T> {
-            /// Returns the variable of the structure at `obj`, if it has one.
+            /// Returns the variable of the structure at `obj`, if there is one.
             ///
             /// Takes no lock. May be called wherever RCU is watching.
             pub fn get<O: ?Sized>(&self, obj: *const O) -> Option<Ref<'_, T>> {
                 self.0.get(obj)
             }
 
-            /// Returns the variable of the structure at `obj`, and makes it if it has none.
+            /// Returns the variable of the structure at `obj`, and makes it if there is none.
             ///
             /// `init` is not run if there is one; if another task makes it at the same time, one
-            /// of the two values is dropped at once. May be called where `flags` allow it and
-            /// `init` does, but not from NMIs; on PREEMPT_RT only where a spinlock may be taken,
-            /// which sleeps there. The result holds RCU's read side.
+            /// of the two values is dropped at once. May be called where `flags` and `init` allow
+            /// it, but not from NMIs; on PREEMPT_RT only where a spinlock may be taken, which
+            /// sleeps there. The result holds the RCU read lock.
             ///
             /// # Errors
             ///
-            /// `ENOMEM`, what `init` says, `ENOENT`: it was freed as soon as it was made, and
+            /// `ENOMEM`; the error of `init`; `ENOENT`: it was freed as soon as it was made;
             /// `ENODEV`: there is none, and the patch's module is being unloaded.
             pub fn get_or_try_init<O: ?Sized, E>(
                 &self,
@@ -334,9 +333,9 @@ macro_rules! variables {
             /// Frees the variable of the structure at `obj`, if it has one.
             ///
             /// It cannot be found any more when this returns. Its value is dropped, once, when
-            /// those who have found it before are done: by RCU, in an atomic context, so that
-            /// dropping it must not sleep. May be called in any context but NMIs; on PREEMPT_RT
-            /// only where a spinlock may be taken.
+            /// readers that have found it before are done: by RCU, in atomic context, so dropping
+            /// it must not sleep. May be called in any context but NMIs; on PREEMPT_RT only where
+            /// a spinlock may be taken.
             pub fn free<O: ?Sized>(&self, obj: *const O) {
                 self.0.free(obj);
             }
@@ -352,15 +351,15 @@ macro_rules! variables {
 variables!(Shadow, Send + Sync + 'static);
 variables!(SharedShadow, Handover);
 
-/// Shadow variables that one patch alone knows.
+/// Shadow variables that only one patch knows.
 ///
 /// A shadow variable attaches a value to a structure of the kernel that has no room for it. It is
-/// found by the structure's address; nothing is known of the structure itself, so that the patch
-/// has to free the variable when the structure goes.
+/// found by the structure's address; nothing is known about the structure itself, so the patch has
+/// to free the variable when the structure is freed.
 ///
-/// Declared by [`livepatch!`](super::livepatch), which sees to it that an id has one type.
-/// Variables that are left when the patch's module is unloaded are freed then: nobody else could.
-/// For those that a later patch is to find there is [`SharedShadow`].
+/// Declared by [`livepatch!`](super::livepatch), which makes sure that an id has one type.
+/// Variables that remain when the patch's module is unloaded are freed then: no other code could
+/// free them. For variables that a later patch should find, use [`SharedShadow`].
 ///
 /// Wraps C's `klp_shadow_get()`, `klp_shadow_get_or_alloc()`, `klp_shadow_free()` and
 /// `klp_shadow_free_all()`.
@@ -378,18 +377,18 @@ impl<T: Send + Sync + 'static> Shadow<T> {
         Self(Variables::new::<P>(id_for_c::<T>(module, id)))
     }
 
-    /// Frees what is left when the module is unloaded.
+    /// Frees the remaining variables when the module is unloaded.
     #[doc(hidden)]
     pub fn unload(&self) {
         self.free_all();
     }
 }
 
-/// Shadow variables that patches hand on to one another.
+/// Shadow variables that patches hand over to one another.
 ///
-/// They are as [`Shadow`] variables, but stay when the patch's module is unloaded, to be found by
-/// another patch that has a type of the same [`Handover::NAME`], and the id. The last one has to
-/// free them: [`Patch::disabled`](super::Patch::disabled) is called when there is nobody to take
+/// They are like [`Shadow`] variables, but stay when the patch's module is unloaded. Another patch
+/// that has a type of the same [`Handover::NAME`], and the id, finds them. The last patch has to
+/// free them: [`Patch::disabled`](super::Patch::disabled) is called when there is no patch to take
 /// them over. A type of another size or alignment makes other variables. Patches in C do not find
 /// them.
 ///
@@ -415,7 +414,7 @@ impl<T: Send + Sync + 'static> Shadow<T> {
 /// #[repr(C)]
 /// struct Uses(Atomic<u64>);
 ///
-/// // SAFETY: All of our patches have it like this.
+/// // SAFETY: It is the same in all of our patches.
 /// unsafe impl Handover for Uses {
 ///     const NAME: &'static str = "example.org/uses";
 /// }
@@ -423,37 +422,37 @@ impl<T: Send + Sync + 'static> Shadow<T> {
 /// fn count<T>(structure: &T) -> Result {
 ///     let uses = USES.get_or_try_init(structure, Uses(Atomic::new(0)), GFP_KERNEL)?;
 ///     uses.0.add(1, Relaxed);
-///     // What was found is let go of here: it holds RCU's read side.
+///     // The variable is released here: it holds the RCU read lock.
 ///     Ok(())
 /// }
 /// ```
 pub struct SharedShadow<T: Handover>(Variables<T>);
 
 impl<T: Handover> SharedShadow<T> {
-    /// Declares the variables `id`, which other modules know, too. The owner of this one is `P`.
+    /// Declares the variables `id`, which other modules know, too. The owner of this module is `P`.
     ///
     /// # Safety
     ///
-    /// That of [`Handover`] is enough: all who have the type's name and the id may free the
-    /// variables.
+    /// That of [`Handover`] is enough: all modules that have the type's name and the id may free
+    /// the variables.
     #[doc(hidden)]
     pub const unsafe fn declare<P: Owner>(_module: &[u8], id: u64) -> Self {
         check_name(T::NAME);
         Self(Variables::new::<P>(id_for_c::<T>(T::NAME.as_bytes(), id)))
     }
 
-    /// Leaves what is there to others.
+    /// Leaves the variables to other modules.
     #[doc(hidden)]
     pub fn unload(&self) {}
 }
 
-/// Shadow variables that patches in C have, too, by the number that they know them by.
+/// Shadow variables that patches in C have, too, by their number.
 ///
-/// With these a patch in Rust can take the place of one in C, and one in C that of a patch in Rust.
-/// What C does is all there is: a variable is `T`, in memory of C's. Only its address is returned,
-/// as nobody knows who may free it meanwhile, and it is not freed when the patch's module is
-/// unloaded. Freeing a variable drops its `T`, at once, where a patch in C has a destructor; the
-/// memory stays until RCU's readers are done.
+/// With these a patch in Rust can replace a patch in C, and the other way round. They do no more
+/// than C does: a variable is a `T`, in C's memory. Only its address is returned, as another patch
+/// may free it meanwhile, and it is not freed when the patch's module is unloaded. Freeing a
+/// variable drops its `T`, at once, where a patch in C has a destructor; the memory stays until
+/// RCU's readers are done.
 ///
 /// # Examples
 ///
@@ -472,12 +471,12 @@ impl<T: Handover> SharedShadow<T> {
 ///
 /// impl Drop for Leak {
 ///     fn drop(&mut self) {
-///         // SAFETY: `kmalloc()` has made it, and nobody else uses it.
+///         // SAFETY: It was allocated by `kmalloc()`, and is not used elsewhere.
 ///         unsafe { kernel::bindings::kfree(self.0) };
 ///     }
 /// }
 ///
-/// // SAFETY: Patches in C have this under the number.
+/// // SAFETY: Patches in C have this under this number.
 /// static LEAKS: CShadow<Leak> = unsafe { CShadow::new(1) };
 ///
 /// # let structure = 0u32;
@@ -496,12 +495,12 @@ pub struct CShadow<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> CShadow<T> {
-    /// Those with the number `id`.
+    /// The variables with the number `id`.
     ///
     /// # Safety
     ///
     /// All variables of this number must be a `T`, whichever patch has made them, and other patches
-    /// must not expect more than to drop one as `T` is dropped.
+    /// must need no more to free one than dropping the `T`.
     pub const unsafe fn new(id: usize) -> Self {
         Self {
             id: id as c_ulong,
@@ -509,9 +508,9 @@ impl<T: Send + 'static> CShadow<T> {
         }
     }
 
-    /// Returns where the variable of the structure at `obj` is, if it has one.
+    /// Returns the address of the variable of the structure at `obj`, if there is one.
     ///
-    /// It is there until somebody frees it, and its memory until RCU's readers are done then. Takes
+    /// It is valid until a patch frees it, and its memory until RCU's readers are done then. Takes
     /// no lock. May be called wherever RCU is watching.
     pub fn get<O: ?Sized>(&self, obj: *const O) -> Option<NonNull<T>> {
         // SAFETY: Takes any address.
@@ -519,11 +518,12 @@ impl<T: Send + 'static> CShadow<T> {
         NonNull::new(found.cast())
     }
 
-    /// Returns where the variable of the structure at `obj` is, and makes it if it has none.
+    /// Returns the address of the variable of the structure at `obj`, and makes it if there is
+    /// none.
     ///
     /// `init` is called if there is none, with a lock held and interrupts disabled: it must not
-    /// sleep, nor use shadow variables. It is there as for [`Self::get`]. May be called where
-    /// `flags` allow it, but not from NMIs; on PREEMPT_RT only where a spinlock may be taken.
+    /// sleep, nor use shadow variables. The variable is valid as for [`Self::get`]. May be called
+    /// where `flags` allow it, but not from NMIs; on PREEMPT_RT only where a spinlock may be taken.
     ///
     /// # Errors
     ///
@@ -553,11 +553,11 @@ impl<T: Send + 'static> CShadow<T> {
         }
 
         const {
-            // That of C's structure, behind which the data begin.
+            // The alignment of C's structure, behind which the data begin.
             assert!(align_of::<T>() <= align_of::<c_ulong>());
         }
         let mut init = Some(init);
-        // SAFETY: `construct` is told what it wants. What there is already is a `T`, too.
+        // SAFETY: `construct` gets what it requires. A variable that exists already is a `T`, too.
         let found = unsafe {
             bindings::klp_shadow_get_or_alloc(
                 address(obj),
@@ -573,7 +573,7 @@ impl<T: Send + 'static> CShadow<T> {
 
     /// Frees the variable of the structure at `obj`, if it has one.
     ///
-    /// Its value is dropped with a lock held and interrupts disabled, so that dropping it must not
+    /// Its value is dropped with a lock held and interrupts disabled, so dropping it must not
     /// sleep, nor use shadow variables. May be called in any context but NMIs; on PREEMPT_RT only
     /// where a spinlock may be taken.
     pub fn free<O: ?Sized>(&self, obj: *const O) {
@@ -593,7 +593,7 @@ impl<T: Send + 'static> CShadow<T> {
     ///
     /// To be called by C, once, with the data of a variable.
     unsafe extern "C" fn destruct(_obj: *mut c_void, shadow_data: *mut c_void) {
-        // SAFETY: By the requirement of this function. Nobody finds it any more.
+        // SAFETY: By the requirement of this function. It cannot be found any more.
         unsafe { shadow_data.cast::<T>().drop_in_place() };
     }
 }
@@ -611,7 +611,7 @@ pub const fn check_shadow_id(id: u64, others: &[u64]) {
     }
 }
 
-/// Refuses a name that two authors might think of.
+/// Refuses a name that two authors might choose.
 pub(super) const fn check_name(name: &str) {
     let mut rest = name.as_bytes();
     while let [byte, tail @ ..] = rest {
@@ -640,10 +640,10 @@ mod tests {
         }
     }
 
-    /// Is always there.
+    /// Is never unloaded.
     struct Kunit;
 
-    // SAFETY: It does not go.
+    // SAFETY: It is never unloaded.
     unsafe impl Owner for Kunit {
         fn pending() -> &'static Pending {
             static PENDING: Pending = Pending::none();
@@ -696,8 +696,8 @@ mod tests {
         let found = COUNTED.get(&obj);
         COUNTED.free(&obj);
         let gone = COUNTED.get(&obj).is_none();
-        // RCU's read side is held: nothing is dropped. An assert that fails ends this thread, so
-        // there is none until it is let go.
+        // The RCU read lock is held: nothing is dropped. An assert that fails ends this thread, so
+        // there is none until the lock is released.
         let early = DROPPED.load(Relaxed);
         let value = found.as_ref().map(|found| found.0);
         drop(found);
@@ -754,7 +754,7 @@ mod tests {
     static STEPS: [u8; 4] = [0; 4];
     static REFUSED: Atomic<usize> = Atomic::new(0);
 
-    /// Goes, as the module of a patch does.
+    /// Is unloaded, as the module of a patch is.
     struct Going;
 
     // SAFETY: Closed below, by the only user.
@@ -797,7 +797,7 @@ mod tests {
                 CHAIN.free(&STEPS[0]);
             }
         });
-        // Nobody has waited since.
+        // Nothing has waited since.
         assert_eq!(DROPPED.xchg(0, Relaxed), 4);
         assert_eq!(REFUSED.load(Relaxed), 4);
         assert!(CHAIN.get(&STEPS).is_none());

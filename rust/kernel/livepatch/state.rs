@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! States: what a patch does to the system besides replacing functions.
+//! States: what a patch changes in the system besides replacing functions.
 
 use super::{
     callbacks::{
@@ -39,7 +39,7 @@ use core::{
     mem::ManuallyDrop, //
 };
 
-/// What a state is called, in all patches that have it.
+/// The name of a state, in all patches that have it.
 #[derive(Clone, Copy)]
 pub struct StateId {
     number: usize,
@@ -47,11 +47,11 @@ pub struct StateId {
 }
 
 impl StateId {
-    /// The state of this name, which begins with a name that is the author's own, and a slash:
+    /// The state of this name, which begins with the author's own name and a slash:
     /// `StateId::new("example.org/limit")`.
     ///
-    /// The number that C knows it by is a hash, so that two of them are the same by a chance of one
-    /// in 2^63. Patches in C have small numbers by custom; this is a large one.
+    /// Its number in C is a hash, so two of them are equal with a probability of one in 2^63.
+    /// Patches in C have small numbers by convention; this is a large one.
     pub const fn new(name: &'static str) -> Self {
         check_name(name);
         Self {
@@ -65,8 +65,8 @@ impl StateId {
     /// # Safety
     ///
     /// All patches that have a state of this number must mean the same one, those of other authors
-    /// included, and keep the data that [`State::Data`] and [`State::EARLIER`] say in
-    /// `klp_state::data` of each version.
+    /// included, and keep in `klp_state::data` of each version the data that [`State::Data`] and
+    /// [`State::EARLIER`] specify.
     pub const unsafe fn shared_with_c(number: usize) -> Self {
         assert!(number != 0, "the id of a state must not be 0");
         Self { number, name: "" }
@@ -95,33 +95,33 @@ pub const fn check_id(id: StateId, others: &[StateId]) {
     }
 }
 
-/// Data that fit where C keeps those of a state: one word.
+/// Data that fit where C keeps the data of a state: one word.
 ///
-/// Implemented for integers, for `()`, and for a [`KBox`] of what can be handed over. A patch in C
+/// Implemented for integers, for `()`, and for a [`KBox`] of a [`Handover`] type. A patch in C
 /// that has the state finds an integer, or a pointer of `kmalloc()`, in `klp_state::data`.
 ///
 /// # Safety
 ///
 /// `take` must be sound for each word that `into_word` has returned in any patch that has the same
-/// state, and for any other word a patch in C may have left there. Of a copy of the word it must be
-/// sound for several tasks at once, if the type is `Sync`, as long as they forget what they took.
-/// `LEADS` must be true if dropping the data frees anything.
+/// state, and for any other word a patch in C may have left there. If the type is `Sync`, it must
+/// be sound for several tasks to take from copies of the word at once, as long as they forget what
+/// they took. `LEADS` must be true if dropping the data frees anything.
 pub unsafe trait StateData: Sized {
-    /// Whether the word leads to the data, and is not all there is.
+    /// Whether the word points to the data, and is not the data itself.
     const LEADS: bool;
 
     /// Gives the data away.
     fn into_word(self) -> usize;
 
-    /// Takes the data, if there are any, and leaves what stands for none.
+    /// Takes the data, if there are any, and leaves the word that stands for none.
     ///
     /// # Safety
     ///
-    /// `word` must be the data of a state of this type, and nobody else use it.
+    /// `word` must be the data of a state of this type, and not be used elsewhere.
     unsafe fn take(word: &mut usize) -> Option<Self>;
 }
 
-/// Data of which each word makes sense: integers, and `()`.
+/// Data for which each word is valid: integers, and `()`.
 ///
 /// # Safety
 ///
@@ -130,7 +130,7 @@ pub unsafe trait Word: StateData {}
 
 macro_rules! integers {
     ($($type:ty),*) => {$(
-        // SAFETY: All words make sense.
+        // SAFETY: All words are valid.
         unsafe impl StateData for $type {
             const LEADS: bool = false;
 
@@ -147,7 +147,7 @@ macro_rules! integers {
 }
 integers!(u8, u16, u32, usize, i8, i16, i32, isize);
 
-// SAFETY: The word is not looked at.
+// SAFETY: The word is not read.
 unsafe impl StateData for () {
     const LEADS: bool = false;
 
@@ -162,9 +162,9 @@ unsafe impl StateData for () {
 // SAFETY: As above.
 unsafe impl Word for () {}
 
-// SAFETY: The word is a pointer that `into_word` has made or null; that other patches with the
-// state and this version of it do the same is what `StateId` and `Conversion` promise, and that it
-// means the same to them is what `Handover` does.
+// SAFETY: The word is a pointer that `into_word` has made, or null. `StateId` and `Conversion`
+// promise that other patches with the state and this version of it do the same, and `Handover`
+// promises that it means the same to them.
 unsafe impl<T: Handover> StateData for KBox<T> {
     const LEADS: bool = true;
 
@@ -178,14 +178,14 @@ unsafe impl<T: Handover> StateData for KBox<T> {
     }
 }
 
-/// How the data of an earlier version of a state become such as the state has now.
+/// How the data of an earlier version of a state are converted to those of this version.
 ///
 /// # Examples
 ///
 /// ```
 /// use kernel::livepatch::Conversion;
 ///
-/// // Version 1 has counted seconds.
+/// // Version 1 counted seconds.
 /// const EARLIER: &[Conversion<usize>] = &[Conversion::of_word(1, |seconds: u32| {
 ///     seconds as usize * 1000
 /// })];
@@ -198,7 +198,7 @@ pub struct Conversion<D> {
 }
 
 impl<D: StateData> Conversion<D> {
-    /// The conversion from version `version`, which has had a `T`.
+    /// The conversion from version `version`, whose data were a `T`.
     ///
     /// # Safety
     ///
@@ -227,29 +227,29 @@ impl<D: StateData> Conversion<D> {
     }
 }
 
-/// What the patch that is replaced has left of a state.
+/// What the replaced patch has left of a state.
 pub struct Old<D> {
     /// The version of the state in that patch.
     pub version: u32,
-    /// The data, if it has left any, converted if the version was another one. Of integers it
-    /// always has: what it did not write is 0.
+    /// The data, if it has left any, converted if the version was another one. An integer is
+    /// always there: 0 if it was not written.
     pub data: Option<D>,
 }
 
-/// A change of the system that a patch brings about besides replacing functions.
+/// A change of the system that a patch makes besides replacing functions.
 ///
 /// The functions here are called together with the callbacks of vmlinux, one after the other:
 ///
-/// - before functions are replaced, [`prepare`](Self::prepare) gets together what is needed;
+/// - before functions are replaced, [`prepare`](Self::prepare) prepares what is needed;
 /// - when all tasks use the patch, [`apply`](Self::apply) makes the change, or, if the patch
 ///   replaces one that has made it, [`take_over`](Self::take_over) takes it over;
 /// - before tasks begin to leave the patch, [`revert`](Self::revert) undoes it. The data are
-///   dropped when all have.
+///   dropped when all tasks have left.
 ///
-/// A patch that replaces others must have their states, in the same or a later version; else it is
-/// refused. One that does not replace what is there cannot have a state that is there already.
+/// A patch that replaces others must have their states, in the same or a later version; otherwise
+/// it is not enabled. A patch that does not replace others cannot have a state that they have.
 ///
-/// All may sleep. They must not wait for a patch to be loaded or disabled.
+/// All functions may sleep. They must not wait for a patch to be loaded or disabled.
 ///
 /// Wraps C's `struct klp_state` and `klp_get_prev_state()`.
 ///
@@ -273,7 +273,7 @@ pub struct Old<D> {
 ///     const VERSION: u32 = 2;
 ///     /// What the limit was before.
 ///     type Data = i32;
-///     /// Version 1 has kept the same.
+///     /// Version 1 kept the same.
 ///     const EARLIER: &[Conversion<i32>] = &[Conversion::of_word(1, |before: i32| before)];
 ///
 ///     fn prepare() -> Result<i32> {
@@ -308,31 +308,31 @@ pub struct Old<D> {
 /// # Ok::<(), Error>(())
 /// ```
 pub trait State: 'static {
-    /// What the state is called, in this patch and those that follow.
+    /// The name of the state, in this patch and those that follow.
     const ID: StateId;
 
     /// The version of the state. A later version knows how to deal with all earlier ones.
     const VERSION: u32;
 
-    /// What it takes to make and to undo the change.
+    /// The data that are needed to make and to undo the change.
     type Data: StateData;
 
-    /// How the data of earlier versions become such as these. A patch whose state comes in another
-    /// version, for which there is no conversion, is not replaced: the new one is refused.
+    /// How the data of earlier versions are converted to these. A patch that has the state in
+    /// another version, without a conversion, is not replaced: enabling the new patch fails.
     const EARLIER: &'static [Conversion<Self::Data>] = &[];
 
-    /// Gets together what is needed to make the change, and to undo it, without making it.
+    /// Prepares what is needed to make the change, and to undo it, without making it.
     ///
-    /// An error refuses the patch.
+    /// If it returns an error, the patch is not enabled.
     fn prepare() -> Result<Self::Data>;
 
     /// Makes the change.
     fn apply(data: &Self::Data);
 
-    /// Takes over the change that a patch has made which is replaced, and returns the data with
-    /// which it is undone. `new` is what [`prepare`](Self::prepare) has made.
+    /// Takes over the change that the replaced patch has made, and returns the data that undo it.
+    /// `new` is what [`prepare`](Self::prepare) has made.
     ///
-    /// Unless it is overridden, nothing is to be changed, and the old data remain.
+    /// By default nothing has to be changed, and the old data remain.
     fn take_over(new: Self::Data, old: Old<Self::Data>) -> Self::Data {
         old.data.unwrap_or(new)
     }
@@ -341,7 +341,7 @@ pub trait State: 'static {
     fn revert(data: &Self::Data);
 }
 
-/// The structure that C wants.
+/// The structure that C expects.
 #[doc(hidden)]
 pub const fn declare<S: State>() -> bindings::klp_state {
     let mut state: bindings::klp_state = pin_init::zeroed();
@@ -350,7 +350,7 @@ pub const fn declare<S: State>() -> bindings::klp_state {
     state
 }
 
-/// Where the data of the state `S` of `patch` are. Callbacks write it, and anybody may read it.
+/// Where the data of the state `S` of `patch` are. Callbacks write it, and any code may read it.
 ///
 /// # Safety
 ///
@@ -368,8 +368,8 @@ unsafe fn word<'a, S: State>(patch: *mut bindings::klp_patch) -> &'a Atomic<usiz
 ///
 /// `state` must be a state of a patch that stays.
 unsafe fn data<'a>(state: *mut bindings::klp_state) -> &'a Atomic<usize> {
-    // SAFETY: By the requirement of this function; who is not a reader of ours is kept away by
-    // `klp_mutex`. A pointer can be read as a word.
+    // SAFETY: By the requirement of this function; `klp_mutex` keeps away all but our readers. A
+    // pointer can be read as a word.
     unsafe { Atomic::from_ptr((&raw mut (*state).data).cast()) }
 }
 
@@ -382,16 +382,16 @@ fn can_take<S: State>(version: u32) -> bool {
 ///
 /// # Safety
 ///
-/// `word` must be the data of the state in a patch that has it in this version, and nobody else use
-/// it.
+/// `word` must be the data of the state in a patch that has it in this version, and not be used
+/// elsewhere.
 unsafe fn take_version<S: State>(version: u32, word: &mut usize) -> Option<S::Data> {
     if version == S::VERSION {
         // SAFETY: By the requirement of this function.
         return unsafe { S::Data::take(word) };
     }
     let from = S::EARLIER.iter().find(|from| from.version == version)?;
-    // SAFETY: `new` has put the two together, and was promised that such are the data of this
-    // version.
+    // SAFETY: `new` has put the two together, and its caller has promised that the data of this
+    // version are of this type.
     unsafe { (from.call)(from.convert, word) }
 }
 
@@ -399,14 +399,14 @@ unsafe fn take_version<S: State>(version: u32, word: &mut usize) -> Option<S::Da
 ///
 /// # Safety
 ///
-/// As for [`StateData::take`], but that others may use the data in the same way.
+/// As for [`StateData::take`], but other code may use the data in the same way.
 unsafe fn borrow<D: StateData, R>(mut word: usize, f: impl FnOnce(&D) -> R) -> Option<R> {
     // SAFETY: By the requirement of this function. They are not dropped, nor written.
     let data = ManuallyDrop::new(unsafe { D::take(&mut word) }?);
     Some(f(&data))
 }
 
-/// Takes the data of the state `S` of this patch, when nobody reads them any more. May sleep.
+/// Takes the data of the state `S` of this patch, when no reader uses them any more. May sleep.
 ///
 /// # Safety
 ///
@@ -414,10 +414,10 @@ unsafe fn borrow<D: StateData, R>(mut word: usize, f: impl FnOnce(&D) -> R) -> O
 unsafe fn take<S: State>(word: &Atomic<usize>) -> Option<S::Data> {
     let mut taken = word.xchg(0, Relaxed);
     if S::Data::LEADS && taken != 0 {
-        // For those who have found them, in `read`.
+        // Wait for readers that have found them, in `read`.
         rcu::synchronize_rcu();
     }
-    // SAFETY: By the requirement of this function. Nobody else has got the word.
+    // SAFETY: By the requirement of this function. No other code has got the word.
     unsafe { S::Data::take(&mut taken) }
 }
 
@@ -433,7 +433,7 @@ pub unsafe trait Placed: State {
     fn place() -> *mut bindings::klp_state;
 }
 
-/// Reading a state from anywhere in the module of its patch, as from replacements.
+/// Reading a state from anywhere in the module of its patch, for example from replacements.
 ///
 /// Implemented for the `states` of [`livepatch!`](super::livepatch) whose data can be shared.
 ///
@@ -442,22 +442,22 @@ pub unsafe trait Placed: State {
 /// ```ignore
 /// use kernel::livepatch::ReadState;
 ///
-/// /// Takes the place of a function of the kernel.
+/// /// Replaces a function of the kernel.
 /// extern "C" fn live_function() -> c_int {
 ///     HigherLimit::read(|before| *before).unwrap_or_default()
 /// }
 /// ```
 pub trait ReadState: State {
-    /// Calls `f` with the state's data, and returns what it returns; `None` if there are none.
+    /// Calls `f` with the state's data, and returns its result; `None` if there are no data.
     ///
     /// There are data from when [`State::prepare`] has made them, before the first function is
-    /// replaced, until no task uses the patch any more. What is in a [`KBox`] is not there while it
-    /// is taken over, from a grace period of RCU before [`State::take_over`] until that is done.
-    /// Before, the data are what `prepare` has made. Of integers there are always some: 0 where
-    /// there should be none.
+    /// replaced, until no task uses the patch any more. The contents of a [`KBox`] are not there
+    /// while they are taken over, from an RCU grace period before [`State::take_over`] until that
+    /// has returned. Before, the data are what `prepare` has made. An integer is always there: 0
+    /// where there should be none.
     ///
-    /// `f` runs on RCU's read side, and must not sleep. May be called wherever RCU is watching;
-    /// takes no lock.
+    /// `f` runs under the RCU read lock, and must not sleep. May be called wherever RCU is
+    /// watching; takes no other lock.
     fn read<R>(f: impl FnOnce(&Self::Data) -> R) -> Option<R>;
 }
 
@@ -469,10 +469,11 @@ where
         let _rcu = rcu::read_lock();
         // SAFETY: It is a static of the module.
         let word = unsafe { data(S::place()) };
-        // Pairs with the release in `States::prepare` and `apply`: who sees the word sees what it
-        // leads to.
+        // Pairs with the release in `States::prepare` and `apply`: a reader that sees the word sees
+        // what it points to.
         //
-        // SAFETY: The word stands for data of the state, or for none. Who takes them waits for RCU.
+        // SAFETY: The word stands for data of the state, or for none. `take` and `apply` wait for
+        // RCU before they take them.
         unsafe { borrow(word.load(Acquire), f) }
     }
 }
@@ -529,7 +530,7 @@ impl<S: State, Rest: States> States for (S, Rest) {
         let old = unsafe { bindings::klp_get_prev_state(S::ID.number as c_ulong) };
         // SAFETY: If not null, it belongs to a patch that stays while a callback is running.
         if let Some(old) = unsafe { old.as_ref() } {
-            // SAFETY: The patch is valid; nobody writes the field.
+            // SAFETY: The patch is valid; the field is never written.
             if !unsafe { (*patch).replace } {
                 pr_err!(
                     "livepatch: state {} is there; only a patch that replaces can take it over\n",
@@ -565,27 +566,27 @@ impl<S: State, Rest: States> States for (S, Rest) {
         // SAFETY: A callback is running, in a transition of the patch.
         let old = unsafe { bindings::klp_get_prev_state(S::ID.number as c_ulong) };
         if old.is_null() {
-            // SAFETY: `prepare` put them there. Others only read them.
+            // SAFETY: `prepare` put them there. Other code only reads them.
             unsafe { borrow(word.load(Relaxed), S::apply) };
         } else {
             // SAFETY: It belongs to a patch that stays while a callback is running.
             let (version, left) = unsafe { ((*old).version, data(old)) };
-            // No callback of the patch that is replaced will run any more.
+            // No callback of the replaced patch will run any more.
             let mut left = left.xchg(0, Relaxed);
-            // Others read integers until there are new ones.
+            // Readers get the old integers until there are new ones.
             let mut new = match S::Data::LEADS {
                 true => word.xchg(0, Relaxed),
                 false => word.load(Relaxed),
             };
             if version != S::VERSION || S::Data::LEADS {
-                // For those who have found them: in this patch, and what reads them in the other
-                // one and is no task that it had to wait for.
+                // Wait for readers that have found them: those in this patch, and readers in the
+                // replaced one that are not tasks that the transition had to wait for.
                 rcu::synchronize_rcu();
             }
-            // SAFETY: `prepare` put them there, and nobody else has got the word.
+            // SAFETY: `prepare` put them there, and no other code has got the word.
             if let Some(new) = unsafe { S::Data::take(&mut new) } {
-                // SAFETY: Nobody else has got the word. That the data are those of this version is
-                // the promise of the id.
+                // SAFETY: No other code has got the word. The id promises that the data are those
+                // of this version.
                 let data = unsafe { take_version::<S>(version, &mut left) };
                 let data = S::take_over(new, Old { version, data });
                 // Pairs with the acquire in `read`.
@@ -597,13 +598,13 @@ impl<S: State, Rest: States> States for (S, Rest) {
     }
 
     unsafe fn revert(patch: *mut bindings::klp_patch) {
-        // In the order that is opposite to that of `apply`.
+        // In the reverse order of `apply`.
         //
         // SAFETY: By the requirement of this function.
         unsafe { Rest::revert(patch) };
         // SAFETY: As above.
         let word = unsafe { word::<S>(patch) };
-        // SAFETY: `apply` put the data there. Others only read them.
+        // SAFETY: `apply` put the data there. Other code only reads them.
         unsafe { borrow(word.load(Relaxed), S::revert) };
     }
 
@@ -627,7 +628,7 @@ impl<P: Declared, L: States, H: Hooks> Hooks for WithStates<P, L, H> {
         unsafe { L::prepare(P::patch()) }?;
         // SAFETY: As above.
         unsafe { H::pre_patch(object) }.inspect_err(|_| {
-            // SAFETY: As above. Nobody will call `post_unpatch`.
+            // SAFETY: As above. `post_unpatch` will not be called.
             unsafe { L::discard(P::patch()) };
         })
     }
@@ -737,10 +738,10 @@ mod tests {
         assert_eq!(take(1, &mut 7), Some(107));
         let mut word = KBox::new(Pair(9, 2), GFP_KERNEL)?.into_word();
         assert_eq!(take(2, &mut word), Some(9));
-        // It is gone: there is nothing left to take.
+        // It was taken: nothing remains to be taken.
         assert_eq!(word, 0);
         assert_eq!(take(2, &mut word), None);
-        // Nobody knows what it is.
+        // It is not known what it is.
         let mut word = 7;
         assert_eq!(take(0, &mut word), None);
         assert_eq!(word, 7);
