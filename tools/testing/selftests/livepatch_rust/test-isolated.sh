@@ -38,20 +38,20 @@ stop_recording() {
 }
 events() { grep -E -- "$1" $TRACING/trace; }
 
-# The works of the core: the look at the tasks, and that which waits for each CPU.
-# It is given to isolated CPUs, too, where RCU cannot be relied on instead.
-RETRY='_R[^ ]*livepatch[^ ]*transition5retry'
-NOTHING='_R[^ ]*livepatch[^ ]*transition7nothing'
+# The work items of the core: the next attempt, and the one that waits for each CPU.
+# Isolated CPUs get the latter, too, where RCU cannot be relied on instead.
+ATTEMPT='_R[^ ]*livepatch6switch7Attempt[^ ]*'
+SCHEDULED='_R[^ ]*livepatch11synchronize9Scheduled[^ ]*'
 
 # undisturbed: the end of a transition was recorded, with nothing for CPU 1.
 undisturbed() {
-	events "workqueue_queue_work: .*$NOTHING.* cpu=0$" >/dev/null || fail "no wait for CPUs was recorded"
-	events 'ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch|wake_up_if_idle)' &&
+	events "workqueue_queue_work: .*$SCHEDULED.* cpu=0$" >/dev/null || fail "no wait for CPUs was recorded"
+	events 'ipi_send_cpu: cpu=1 callsite=(rust_helper_klp_|_R.*livepatch|wake_up_if_idle)' &&
 		fail "CPU 1 was interrupted"
-	events "(workqueue_queue_work: .*$RETRY.* cpu=1$| \[001\] .*workqueue_execute_start: .*$RETRY)" &&
-		fail "the look at the tasks was given to CPU 1"
+	events "(workqueue_queue_work: .*$ATTEMPT.* cpu=1$| \[001\] .*workqueue_execute_start: .*$ATTEMPT)" &&
+		fail "the attempt was given to CPU 1"
 	[ "$(uname -m)" = ppc64le ] || {
-		events "(workqueue_queue_work: .*$NOTHING.* cpu=1$| \[001\] .*workqueue_execute_start: .*$NOTHING)" &&
+		events "(workqueue_queue_work: .*$SCHEDULED.* cpu=1$| \[001\] .*workqueue_execute_start: .*$SCHEDULED)" &&
 			fail "CPU 1 was given work that waits for it"
 	}
 }
@@ -160,10 +160,10 @@ last() {
 	wait "$SLEEPER"
 	wait_until 30 settled klpr_patch_a || fail "the transition does not end"
 	stop_recording
-	was=$(events " \[001\] .*workqueue_queue_work: .*$RETRY")
+	was=$(events " \[001\] .*workqueue_queue_work: .*$ATTEMPT")
 	undisturbed
-	events " \[000\] .*workqueue_execute_start: .*$RETRY" >/dev/null ||
-		fail "no look at the tasks was recorded on CPU 0"
+	events " \[000\] .*workqueue_execute_start: .*$ATTEMPT" >/dev/null ||
+		fail "no attempt was recorded on CPU 0"
 	disable klpr_patch_a
 	unload klpr_patch_a
 	no_target

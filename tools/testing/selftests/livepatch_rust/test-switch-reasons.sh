@@ -130,9 +130,9 @@ there_and_back exit_to_user
 end_tasks
 ok
 
-# Interrupts that the core has sent to CPU 1, and not the scheduler: it may call
-# klp_arch_set_pending(), or that what follows, so that the caller is seen.
-KICK='ipi_send_cpu: cpu=1 callsite=(klp_arch_set_pending|_R.*livepatch.*transition)'
+# Interrupts that the core has sent to CPU 1, and not the scheduler: from the transition,
+# or from the helper that it calls where helpers are not inlined.
+KICK='ipi_send_cpu: cpu=1 callsite=(rust_helper_klp_|_R.*livepatch.*transition)'
 
 start "it is interrupted when the transition starts"
 if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
