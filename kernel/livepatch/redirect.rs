@@ -31,9 +31,9 @@
 //! schedule ([`synchronize`](crate::synchronize::synchronize), or dropping an `Ops`).
 //!
 //! [`Slot::destination`] is written by release stores and read by an acquire load. So a handler
-//! that sees [`IN_TRANSITION`] sees the two destinations, and the initial `patch_state` of all tasks,
-//! that were written before. That it sees an address does not tell it anything about tasks, and it
-//! does not ask for their states.
+//! that sees [`IN_TRANSITION`] sees the two destinations, and the initial `patch_state` of all
+//! tasks, that were written before. That it sees an address does not tell it anything about tasks,
+//! and it does not ask for their states.
 //!
 //! A handler that has seen `IN_TRANSITION` may read the two destinations after they are not in
 //! force any more. They stay as they were until after a synchronization, which comes before
