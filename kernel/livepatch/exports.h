@@ -7,7 +7,7 @@
 void klp_core_init_early(void);
 int klp_core_init(void);
 
-/* In Rust: the body of __klp_sched_try_switch(), for its own or a caller's frame. */
+/* In Rust: __klp_sched_try_switch() for a frame, its own or a caller's. */
 void klp_core_sched_try_switch(unsigned long frame);
 
 /* In C, as modules must not use it: tasklist_lock. */

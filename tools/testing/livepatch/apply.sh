@@ -11,7 +11,7 @@ version=$(sed -n 's/^VERSION = //p;s/^PATCHLEVEL = //p' "$LINUX/Makefile" | head
 if grep -q LIVEPATCH_RUST "$LINUX/kernel/livepatch/Kconfig"; then
 	die "$LINUX has our files already" "take a tree without them"
 fi
-# Everything is made in a folder beside first: nothing has changed if it fails.
+# Everything is made in a temporary folder first: if that fails, nothing has changed.
 new=$(mktemp -d)
 trap 'rm -rf "$new"' EXIT
 try overlay_into "$LINUX" "$new"

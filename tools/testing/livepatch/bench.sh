@@ -3,7 +3,7 @@
 # The benchmark: build both cores from one tree and one configuration, run the
 # same cases on both, and compare. CASES="enable call" runs some of them,
 # CASES=quick the short check. BENCH_CONFIG=default takes the kernels of the tests,
-# which saves building others where only the bars are looked at.
+# which saves building others where only the bars are checked.
 . "$(dirname "$0")/lib.sh"
 
 ARCH=${ARCH:-x86_64} CASES=${CASES:-} BENCH_CONFIG=${BENCH_CONFIG:-bench}
@@ -19,7 +19,7 @@ lock "bench-$ARCH" 6
 plan=$(enter $bench plan "$CASES")
 for core in c rust; do
 	KLP_BENCH=y hold_build "$ARCH" "$core" "$BENCH_CONFIG"
-	# Copies: somebody may build while this runs.
+	# Copies: another clone may build while this runs.
 	from=$KLP_CACHE/build/$build
 	cp "$from/bench/size" "$run/size-$core"
 	cp "$from/$IMAGE" "$run/kernel-$core"
@@ -37,8 +37,8 @@ x86_64)
 esac
 
 # one_guest NAME CORE CPUS STEPS: a guest that does the same each time. Its time
-# is counted in instructions; what differs from day to day or from machine to
-# machine (the clock, random numbers, addresses) is kept from it.
+# is counted in instructions, and it does not see what differs from day to day or
+# from machine to machine (the clock, random numbers, addresses).
 one_guest() {
 	local rc=0 start=$SECONDS
 	rm -f "$run/$1.log"
@@ -70,8 +70,8 @@ bars=$KLP_TOOLS/bench/bars out=bench
 if is_foreign "$ARCH"; then bars=$bars-foreign out=bench-$ARCH; fi
 cp "$bars" "$run/bars"
 if [ "$BENCH_CONFIG" != bench ]; then
-	# Those of the two cores differ in the unit tests that are built in, too, and
-	# with them in what is due when an idle CPU wakes up.
+	# The kernels of the two cores also differ in the built-in unit tests, and so in
+	# what is due when an idle CPU wakes up.
 	grep -v '^unpatched  *idle' "$bars" >"$run/bars"
 	say "not judged on these kernels: unpatched idle"
 fi

@@ -18,7 +18,7 @@ goal=tests
 configure() {
 	local frags=(common core-"$core" "$arch") f
 	if is_foreign "$arch"; then
-		# Leaner: no examples of the documentation; no Rust where the core is in C.
+		# Leaner: no examples of the documentation; no Rust with the C core.
 		[ "$core" = rust ] || frags+=(no-rust)
 		[ "$config" = default ] || frags+=("$config")
 	else
@@ -26,7 +26,7 @@ configure() {
 		if [ "$config" != default ]; then
 			frags+=("$config")
 		elif [ "$core" = rust ] && [ "$TOOLCHAIN" != oldest ]; then
-			# There is no rustdoc beside the oldest rustc.
+			# The oldest rustc has no rustdoc.
 			frags+=(doctests)
 		fi
 	fi
@@ -46,14 +46,14 @@ configure() {
 	rm -f "$out/.config" "$out/.klp-fragment"
 	kmake "$name" KCONFIG_ALLCONFIG=/obj/.klp-fragment.new allnoconfig
 	local lost
-	# What a later fragment turns off again is not lost.
+	# An option that a later fragment turns off again is not lost.
 	lost=$(awk '{ name = $0 }
 		/^# CONFIG_.* is not set$/ { name = $2; value[name] = ""; next }
 		/^CONFIG_[A-Z0-9_]+=[^n]/ { sub(/=.*/, "", name); value[name] = $0 }
 		END { for (name in value) if (value[name] != "") print value[name] }' "$out/.klp-fragment.new" |
 		grep -vxFf "$out/.config" || :)
 	if [ -n "$lost" ]; then
-		# The core in C has no tests of the core in Rust, and so on.
+		# For example, the C core has no tests of the Rust core.
 		echo "options that did not survive: $lost"
 		rm -f "$out/.config"
 		return 1
@@ -61,9 +61,8 @@ configure() {
 	cp "$out/.klp-fragment.new" "$out/.klp-fragment"
 }
 
-# Linkers do not know livepatch relocations; objtool makes them of a description, once:
-# the module's own file stays as kbuild has made it. That objtool can only do for x86 in
-# 7.3.
+# Linkers do not know livepatch relocations; objtool makes them from a description, once:
+# the module's own file stays as kbuild made it. In 7.3, objtool can do that for x86 only.
 post_link() { # MODULE, without .ko, below the build's folder
 	[ "$arch" != x86_64 ] || [ ! -e "$out/$1.ko" ] || {
 		cp "$out/$1.ko" "$out/$1.linked.ko"
@@ -81,7 +80,7 @@ user_program() { # SOURCE PROGRAM OPTIONS...
 	enter clang-"$LLVM_VERSION" --target="$TRIPLET" -fuse-ld="lld-$LLVM_VERSION" -static -O2 -Wall -pthread "$@" -o "$program" "$source"
 }
 
-# The selftests and their modules, out of tree: what upstream has, and ours.
+# The selftests and their modules, out of tree: those of upstream, and ours.
 build_tests() {
 	local d c
 	mkdir -p "$out/selftests"
@@ -95,7 +94,7 @@ build_tests() {
 		for c in "$out/selftests/$d/"*.c; do
 			[ -e "$c" ] || continue
 			c=/klp/${c#"$KLP_CACHE/"}
-			# Static, as the guest's C library may be another than the compiler's.
+			# Static, as the guest's C library may differ from the compiler's.
 			user_program "$c" "${c%.c}"
 		done
 		for c in "$out/selftests/$d/"*32.S; do
@@ -117,16 +116,16 @@ build_bench() {
 	kmake "$name" M=/obj/bench/modules modules
 	cp "$bench"/modules/*.ko "$bench/root/"
 	user_program "$from/init.c" "/klp/build/$name/bench/root/init" -Werror
-	# Nothing of the day of the build: a guest does the same again.
+	# Nothing depends on the day of the build: a guest does the same again.
 	enter sh -c "cd /klp/build/$name/bench/root && llvm-strip-$LLVM_VERSION --strip-debug *.ko && llvm-strip-$LLVM_VERSION init &&
 		find . -exec touch -h -d @0 {} + && find . | LC_ALL=C sort |
 		cpio -o -H newc --reproducible --quiet >../initramfs"
 	enter sh -c "cd /klp/build/$name && llvm-size-$LLVM_VERSION -t \$(llvm-ar-$LLVM_VERSION t kernel/livepatch/built-in.a) >bench/size"
 }
 
-# compile TEXT ADVICE COMMAND...: a step that compiles. Warnings about our files are
-# shown, each time until they are gone: the files are compiled again. With KLP_STRICT
-# they are errors.
+# compile TEXT ADVICE COMMAND...: a step that compiles. It shows warnings about our files
+# each time until they are gone: the files are compiled again. With KLP_STRICT they are
+# errors.
 compile() {
 	local found f text=$1 advice=$2; shift 2
 	attempt "$text" "$@"

@@ -4,9 +4,9 @@
 #   make check-patch MOD=<patch.ko> VMLINUX=<files> TARGETS=<modules>
 # Without VMLINUX, MOD is a module of this repository or of the base kernel's
 # livepatch tests, or one in a folder of its own, with its source and a Kbuild, for
-# the kernel of `make kernel`; it and what is needed of the kernel are built with
-# debug information, object by object. The exit status is that of the tool: 0 if all agree, 1 if
-# something differs, 2 if something could not be checked, whatever the reason.
+# the kernel of `make kernel`; it and the objects of the kernel that are needed are
+# built with debug information, one by one. The exit status is that of the tool: 0 if all
+# agree, 1 if something differs, 2 if something could not be checked, whatever the reason.
 . "$(dirname "$0")/lib.sh"
 
 again="type: make check-patch MOD=<patch.ko> VMLINUX=<vmlinux with debug information, or /sys/kernel/btf/vmlinux>"
@@ -14,7 +14,7 @@ die() { printf 'error: %s%s\n' "$1" "${2:+; $2}" >&2; exit 2; }
 [ -n "${MOD:-}" ] || die "MOD is missing" "$again"
 KLP_GOAL="check-patch MOD=$MOD${VMLINUX:+ VMLINUX=\"$VMLINUX\"}${TARGETS:+ TARGETS=\"$TARGETS\"}"
 
-# script NAME ARGUMENTS...: another script, which has said what is wrong if it fails.
+# script NAME ARGUMENTS...: run another script, which reports what is wrong if it fails.
 script() { "$KLP_TOOLS/$1" "${@:2}" || exit 2; }
 
 have_tool "$CHECK_PATCH"
@@ -70,7 +70,7 @@ build_object() { # FOLDER NAME
 	esac
 }
 
-# own_folder NAME: where MOD is, if that is a folder of a patch of the user's own.
+# own_folder NAME: the folder of MOD, if that is one of the user's own patches.
 own_folder() {
 	local d
 	d=$(cd "$(dirname "$MOD")" 2>/dev/null && pwd) || return 1
@@ -93,10 +93,10 @@ case $place in
 /*) mod=$(own_build "$debug" "${place% *}")/$name.o;;
 *) mod=$out/${place% *}/${place#* }.o;;
 esac
-# Symbols that the patch calls are in the same files as what it replaces.
+# Symbols that the patch calls are looked up in the same files as what it replaces.
 list=$("$tool" --list "$mod" | sed 's/^symbol //')
 
-# The objects that functions and variables come from, by the names that a built kernel has.
+# The objects that define the functions and variables, by the symbols of a built kernel.
 mapfile -t functions < <(sed -n 's/^vmlinux:\([^,]*\).*/\1/p' <<<"$list" | sort -u)
 vmlinux=() targets=()
 if [ "${#functions[@]}" != 0 ]; then

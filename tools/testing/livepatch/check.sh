@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Format, lints, documentation, and what the hot paths may call. Each check says
-# what it found in our files; what the base kernel has is not our business. A tool that
-# does not do its work has failed, whatever it has found. CHECKS="clippy hotpath" runs
-# some of them.
+# Format, lints, documentation, and what the hot paths may call. Each check reports what
+# it found in our files, and ignores those of the base kernel. A tool that does not do its
+# work has failed, whatever it has found. CHECKS="clippy hotpath" runs some of them.
 . "$(dirname "$0")/lib.sh"
 
 CHECKS_ALL="format tool structure patches shell build clippy rustdoc hotpath gcc oldest"
@@ -26,8 +25,8 @@ finding() {
 	fi
 }
 
-# built NAME TEXT COMMAND...: a check that compiles our files, and looks at what the
-# compiler says of them.
+# built NAME TEXT COMMAND...: a check that compiles our files, and reports the compiler's
+# warnings and errors about them.
 built() {
 	local name=$1 text=$2; shift 2
 	attempt "$text" "$@"
@@ -44,12 +43,12 @@ rust_files() { overlay_files | grep '\.rs$'; }
 
 check_format() {
 	local files
-	# Modules are found from their crate's root; each of the others is one by itself.
+	# rustfmt finds modules from their crate's root; each other file is a crate by itself.
 	files=$(rust_files | grep -E '^kernel/livepatch/livepatch.rs$|^(rust|samples)/' | tr '\n' ' ')
 	enter sh -c "cd /clone && rustfmt --check --edition 2021 --config-path /klp/${TREE##*/}/.rustfmt.toml $files"
 }
 
-# In the copy of a build, of which only Rust is compiled again.
+# In a copy of a build, in which only Rust is compiled again.
 lint_config() {
 	begin_build "$lint"
 	cmp -s "$KLP_CACHE/build/$build/.config" "$KLP_CACHE/build/$lint/.config" ||
@@ -60,7 +59,7 @@ samples_o() { (cd "$KLP_REPO" && printf '%s\n' samples/livepatch/*.rs | sed 's/r
 
 run_clippy() {
 	lint_config
-	# What clippy has to say is said once, when the file is compiled.
+	# clippy warns only once, when it compiles the file.
 	rm -f "$KLP_CACHE/build/$lint/rust/"{kernel,libmacros}.* "$KLP_CACHE/build/$lint/kernel/livepatch/"*.o \
 		"$KLP_CACHE/build/$lint/samples/livepatch/"*.o
 	kmake "$lint" CLIPPY=1 prepare
@@ -72,42 +71,42 @@ run_clippy() {
 run_rustdoc() { lint_config && kmake "$lint" rustdoc; }
 
 check_patch_files() {
-	# What is ignored: this repository has no MAINTAINERS; the patches are signed off by who
-	# sends them; exports.c exports what is in Rust; ELF types have the names they have. Lines of
-	# shell are as long as their messages.
+	# What is ignored: this repository has no MAINTAINERS; the sender signs the patches off;
+	# exports.c exports what is in Rust; ELF types have the names they have. Lines of shell are as
+	# long as their messages.
 	local f mode ignore=FILE_PATH_CHANGES,MISSING_SIGN_OFF,EXPORT_SYMBOL,CAMELCASE
 	for f in $(overlay_files | grep -E '\.(c|h|rs|sh)$|Makefile$|Kconfig$') \
 			$(cd "$KLP_REPO" && ls tools/testing/livepatch/bench/*.[ch]) $(patch_names | sed 's,^,patches/,'); do
 		mode="-f --ignore $ignore"
 		case $f in
-		# Where the line is not kept, nothing uses it.
+		# Where the line is left out, nothing uses the argument.
 		patches/*ARCH_WARN_ASM*) mode="--ignore $ignore,MACRO_ARG_UNUSED";;
 		patches/*) mode="--ignore $ignore";;
-		# A program; the kernel's names of attributes are made there.
+		# A program; it defines the kernel's names of attributes itself.
 		*/bench/init.c) mode="$mode,PREFER_DEFINED_ATTRIBUTE_MACRO";;
 		# Trace events are declared in this form everywhere.
 		include/trace/*) mode="$mode,OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT";;
-		# It is the header of linux/ that includes the one of the architecture.
+		# This header of linux/ includes that of the architecture.
 		include/linux/*) mode="$mode,ARCH_INCLUDE_LINUX,INCLUDE_LINUX";;
 		*.sh) mode="-f --ignore $ignore,LONG_LINE,LONG_LINE_COMMENT";;
 		esac
-		# It ends with 1 when it has found something.
+		# It exits with 1 when it has found something.
 		echo "./scripts/checkpatch.pl --strict --terse --no-summary $mode /clone/$f || [ \$? = 1 ] || echo '$f: checkpatch does not work'"
 	done >"$KLP_CACHE/log/checkpatch.sh"
 	enter sh -c "cd /klp/${TREE##*/} && sh /klp/log/checkpatch.sh 2>&1 | sed 's,^/clone/,,'"
 }
 
-# What is not asked for: functions have optional arguments (SC2119, SC2120), and are
-# called by their names (SC2317); text in single quotes is for another shell (SC2016);
-# what is sourced sets variables for those who source it (SC2034); A && B || C is
-# written where B cannot fail (SC2015); names have no spaces (SC2012, SC2013).
+# What is excluded: functions have optional arguments (SC2119, SC2120), and are called by
+# their names (SC2317); text in single quotes is for another shell (SC2016); sourced files
+# set variables for the scripts that source them (SC2034); A && B || C is written where B
+# cannot fail (SC2015); names have no spaces (SC2012, SC2013).
 check_shell() {
 	enter sh -c 'cd /clone && shellcheck -x -P SCRIPTDIR -S style -f gcc \
 		-e SC2119,SC2120,SC2317,SC2016,SC2034,SC2015,SC2012,SC2013 \
 		tools/testing/livepatch/*.sh tools/testing/selftests/livepatch_rust/*.sh .ci/run'
 }
 
-# The tools in Rust are no part of a kernel tree, and have cargo for this.
+# The tools in Rust are not part of a kernel tree; cargo checks them.
 check_tools() {
 	local crate
 	for crate in $TOOLS; do
@@ -125,7 +124,7 @@ check_hotpath() {
 
 check_structure() { python3 "$KLP_TOOLS/structure.py"; }
 
-# Our files by another compiler.
+# Build our files with another compiler.
 run_toolchain() { # TOOLCHAIN
 	# shellcheck disable=SC2046
 	KLP_STRICT=y TOOLCHAIN=$1 "$KLP_TOOLS/build.sh" "$ARCH" rust default prepare kernel/livepatch/ $(samples_o)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Remove the builds, or with "all" everything that was made. Only a cache that is
-# marked as ours is touched, and only when nothing is at work in it.
+# Remove the builds, or with "all" everything that was made. Touches only a cache that is
+# marked as ours, and only when it is not in use.
 . "$(dirname "$0")/lib.sh"
 
 rm -rf "$KLP_REPO/build"

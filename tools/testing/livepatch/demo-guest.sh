@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The demonstration's part inside of the VM, in the folder of the build.
+# The part of the demonstration that runs in the VM, in the folder of the build.
 
 LIVE="this has been live patched"
 sysfs=/sys/kernel/livepatch
@@ -38,7 +38,7 @@ patch_and_unpatch() { # MODULE FILE
 	[ "$(cat "$sysfs/$patch/enabled" "$sysfs/$patch/vmlinux/patched" | tr -d '\n')" = 11 ] || fail "$patch is not enabled"
 	show cat /proc/cmdline
 	[ "$(cat /proc/cmdline)" = "$LIVE" ] || fail "/proc/cmdline is not patched"
-	# No transition is going on: -1. During one it is 0 or 1.
+	# No transition is under way: -1. During one it is 0 or 1.
 	show cat /proc/1/patch_state
 	[ "$(cat /proc/1/patch_state)" = -1 ] || fail "patch_state of task 1"
 	echo "# echo 0 > $sysfs/$patch/enabled"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-# Sourced: guests. They run in QEMU: by virtme-ng, with the toolchain root as
-# their root file system, or, of other architectures, without it and with a root
-# of theirs. They write what they find to a folder of the cache.
+# Sourced: guests. They run in QEMU: by virtme-ng, with the toolchain root as their
+# root file system, or, on other architectures, without virtme-ng and with a root of
+# their own. They write their results to a folder of the cache.
 # shellcheck shell=bash
 
-# What no guest may have in its kernel log, unless a test has announced it.
+# What must not be in a guest's kernel log, unless a test has announced it.
 GUEST_SPLATS='WARNING:|BUG:|BUG |Oops|Kernel panic|general protection fault|unable to handle|UBSAN:|KASAN:|ODEBUG:|INFO: task .* blocked|INFO: rcu|detected stalls|soft lockup|possible (recursive|circular) locking|inconsistent lock state|suspicious RCU usage|invalid wait context|sleeping function called|scheduling while atomic|refcount_t:|list_(add|del) corruption|tried to init an initialized object|is not initialized, yet kobject|unreferenced object|DEBUG_LOCKS_WARN|bad unlock balance|still has locks held|Call Trace:'
 
 # What a guest writes to its console before it turns off.
@@ -29,9 +29,9 @@ kvm_works() {
 }
 
 # qemu_boot BUILD LOG SECONDS SCRIPT: boot a guest of another architecture, by QEMU
-# alone. virtme-ng can be told of such a root, but what it does for a native guest
-# (its init program, udev, a terminal) it does there by a shell script that takes
-# longer to run than most tests, as each command it calls is emulated.
+# alone. virtme-ng could use such a root, but what it does for a native guest (its init
+# program, udev, a terminal) it does there by a shell script that takes longer to run
+# than most tests, as each command it calls is emulated.
 qemu_boot() {
 	local build=$1 log=$2 seconds=$3 script=$4
 	arch_set "${build%%-*}"
@@ -62,7 +62,7 @@ guest_boot() {
 		--verbose -- '$command'" /dev/null </dev/null >"$log" 2>&1
 }
 
-# How long a guest may take to get to user space; several times what it takes.
+# How long a guest may take to get to user space; several times what it needs.
 GUEST_BOOT_SECONDS=${GUEST_BOOT_SECONDS:-150}
 
 # guest_starts PID FILE SECONDS: wait until the guest has made the file, or has
@@ -77,8 +77,8 @@ guest_starts() {
 }
 
 # guest_stops PID FILE: wait until the guest has ended. It makes the file when all is
-# done. If it has not turned off a minute later, QEMU is ended: there one emulated
-# CPU may wait for good until another stops that is off already.
+# done. If it has not turned off a minute later, QEMU is ended: an emulated CPU may wait
+# forever for another CPU to stop that is off already.
 guest_stops() {
 	local left=60
 	while kill -0 "$1" 2>/dev/null; do
@@ -92,8 +92,8 @@ guest_stops() {
 	done
 }
 
-# boot_hang CONSOLE: whether a guest that has not come to user space just hangs: its
-# kernel has found nothing wrong, and runs no unit tests, which come before that.
+# boot_hang CONSOLE: whether a guest that has not reached user space just hangs: its
+# kernel has reported nothing wrong, and is not in the unit tests, which run before that.
 boot_hang() {
 	! grep -qE 'Oops|Kernel panic|WARNING:|BUG: ([^s]|s[^o])|KASAN:|UBSAN:|general protection|unable to handle|KTAP version' "$1"
 }
@@ -106,7 +106,7 @@ restarts_begin() { # BUILD
 	: >"$RESTARTS"
 }
 
-# restarts_say: say which guests were started again, and how many, if there are any.
+# restarts_say: print which guests were started again, and how many, if there are any.
 # Their number is in $restarted.
 restarts_say() {
 	restarted=0
@@ -116,8 +116,8 @@ restarts_say() {
 	say "restarted guests: $restarted"
 }
 
-# restart RUN NAME WHY: count a guest that is started again, and keep its console and
-# what it said.
+# restart RUN NAME WHY: count a guest that is started again, and keep its console and its
+# output.
 restart() {
 	local run=$1 name=$2 why=$3
 	tr -d '\r' <"$run/$name.console" >"$run/$name.try1.console"
@@ -126,20 +126,20 @@ restart() {
 	printf '%s: %s; its console: %s\n' "$name" "$why" "$run/$name.try1.console" >>"${RESTARTS:-$run/restarts}"
 }
 
-# guest BUILD NAME SECONDS COMMAND: run a command in a guest. Its output comes
-# to $RUN/NAME.out, its kernel log to $RUN/NAME.log. Returns not zero if it does
-# not end as it should, or if its kernel log has what it should not have.
+# guest BUILD NAME SECONDS COMMAND: run a command in a guest. Its output goes to
+# $RUN/NAME.out, its kernel log to $RUN/NAME.log. Returns nonzero if it does not end as
+# it should, or if its kernel log has what it must not have.
 guest() {
 	local build=$1 name=$2 seconds=$3 command=$4 options=--disable-kvm start=$SECONDS rc=0 bad emulated=y
 	local run=$KLP_CACHE/run/$build patience=$((GUEST_BOOT_SECONDS * ${SLOW:-1}))
 	mkdir -p "$run"
 	rm -f "$run/$name".*
 	# One thread emulates all CPUs of a guest, unless GUEST_THREADS=multi asks for one
-	# each. With several, QEMU drops what it has translated of an instruction just
-	# before it lets a CPU overwrite it, and not after: in between another CPU may have
-	# the old one translated again, which then stays. So a kernel that patches its text
-	# may die of an int3 that was there only meanwhile. No guest is started again for
-	# an oops. Where guests run side by side one thread takes no longer.
+	# each. With several, QEMU drops its translation of an instruction just before it lets
+	# a CPU overwrite the instruction, and not after: in between another CPU may make it
+	# translate the old one again, and that translation stays. So a kernel that patches
+	# its text may die of an int3 that was there only temporarily. No guest is started
+	# again for an oops. Where guests run side by side, one thread takes no longer.
 	is_foreign "${build%%-*}" || options="--disable-kvm --qemu-opts='-accel tcg,thread=${GUEST_THREADS:-single}'"
 	if kvm_works "$build"; then options='' emulated=''; fi
 	cat >"$run/$name.sh" <<-EOF
@@ -149,8 +149,8 @@ guest() {
 		mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 		if zgrep -qx CONFIG_DEBUG_KOBJECT_RELEASE=y /proc/config.gz; then
 			# Its messages would be in the logs that the kernel's own tests
-			# compare, word for word, with what they expect. Nor do these
-			# expect that what they do takes 15 seconds, as it may here.
+			# compare, word for word, with what they expect. These tests also do
+			# not expect to take 15 seconds, as they may here.
 			mkdir -p /tmp/klp-bin
 			hide="kobject: .*\(delayed [0-9]*\)\\\$"
 			[ "${name%%-*}" != livepatch ] || hide="\$hide|livepatch: signaling remaining tasks\\\$"
@@ -162,14 +162,14 @@ guest() {
 		cd /klp/build/$build
 		$command
 		if [ -e /sys/kernel/debug/kmemleak ]; then
-			# An object is reported once it was found twice.
+			# An object is reported only if it was found twice.
 			sleep 6
 			echo scan >/sys/kernel/debug/kmemleak; sleep 1
 			echo scan >/sys/kernel/debug/kmemleak
 			cat /sys/kernel/debug/kmemleak >/klp/run/$build/$name.leaks
 		fi
 		dmesg >/klp/run/$build/$name.log
-		# What its console has after this line, nothing in the guest looks at.
+		# Nothing in the guest reads what the console has after this line.
 		echo "$GUEST_ENDS" >/dev/kmsg
 		echo finished >/klp/run/$build/$name.end
 	EOF
@@ -216,9 +216,9 @@ guest() {
 	return 0
 }
 
-# guest_splats LOG: print what should not be in a kernel log, with what follows
-# it. A line "KLP-EXPECT: REGEX" allows what matches up to the end of the case,
-# together with the trace that comes with it.
+# guest_splats LOG: print what must not be in a kernel log, with what follows it. A line
+# "KLP-EXPECT: REGEX" allows matching lines up to the end of the case, together with
+# their traces.
 guest_splats() {
 	awk -v bad="$GUEST_SPLATS" '
 		/KLP-EXPECT: / { sub(/.*KLP-EXPECT: /, ""); expect[++n] = $0; next }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Tests of the harness itself, of made-up output: each rule by which a run fails, by a
-# fault that breaks it. Part of make test SUITE=host; needs the base kernel's tree, and
-# boots nothing. The last line counts.
+# Tests of the harness itself, with made-up output: each rule by which a run fails is
+# tested with a fault that breaks it. Part of make test SUITE=host; needs the base kernel's
+# tree, and boots nothing. The last line has the counts.
 # shellcheck disable=SC2034
 KLP_SOURCED=y
 . "$(dirname "$0")/test.sh"
@@ -24,7 +24,7 @@ wants() {
 	fi
 }
 
-# What a script says: passed, failed and skipped are counted.
+# The output of a script: passed, failed and skipped cases are counted.
 cases_tests() {
 	local wanted script plan text
 	SKIPS=$tmp/skips
@@ -68,7 +68,7 @@ cases_tests() {
 	unset SKIPS
 }
 
-# What the unit tests say.
+# The output of the unit tests.
 kunit_tests() {
 	local wanted text
 	SKIPS=$tmp/skips
@@ -100,7 +100,7 @@ import bench
 '"$1" "${@:2}"
 }
 
-# What the benchmark makes of a guest's log, and of a figure that is missing.
+# How the benchmark handles a guest's log, and a missing figure.
 bench_tests() {
 	local wanted text
 	while IFS='|' read -r wanted text; do
@@ -131,7 +131,7 @@ print(*bench.judge(pairs, bars, cases))' "${text%% *}" "${text#* }" | tail -n 1)
 	EOT
 }
 
-# A run that dies keeps what it has counted, and fails.
+# A run that dies keeps its counts, and fails.
 run_tests() {
 	local wanted does
 	while IFS='|' read -r wanted does; do
@@ -156,8 +156,8 @@ run_tests() {
 	EOT
 }
 
-# A step whose command fails in its middle has failed; where bash would not see that, no
-# step is run.
+# A step has failed if one of its commands fails; where bash would not see that, no step
+# is run.
 step_tests() {
 	local wanted does
 	half() { echo a; false; echo b; }
@@ -181,8 +181,8 @@ step_tests() {
 	EOT
 }
 
-# Which guests are started again, how often, and what a run says of it. The guests are
-# made up: each word is what one does, in turn.
+# Which guests are started again, how often, and what a run reports about it. The guests
+# are made up: each word is what the next one does.
 restart_tests() {
 	local build=harness-test wanted does kvm run
 	KLP_CACHE=$tmp/cache
@@ -195,7 +195,7 @@ restart_tests() {
 			: >"$RESTARTS"
 			GUEST_BOOT_SECONDS=3 SLOW=1
 			kvm_works() { [ "$kvm" = kvm ]; }
-			# What a guest does is known by how many consoles are kept.
+			# The number of consoles that were kept selects what a guest does.
 			guest_boot() {
 				local n kept=("$run"/made-up.try*.console)
 				n=${#kept[@]}
@@ -234,7 +234,7 @@ restart_tests() {
 	EOT
 }
 
-# What guest_splats finds, and what it lets pass.
+# What guest_splats finds, and what it allows.
 splat_tests() {
 	local trace='Call Trace:\n <TASK>\n f+0x1/0x2\n </TASK>' text wanted
 	while IFS='|' read -r wanted text; do
@@ -252,7 +252,7 @@ splat_tests() {
 	EOT
 }
 
-# What compilers say of our files, and of others.
+# Messages of compilers about our files, and about others.
 warning_tests() {
 	local wanted text
 	while IFS='|' read -r wanted text; do
@@ -296,7 +296,7 @@ cache_tests() {
 	EOT
 }
 
-# A clone waits as long as another builds from the tree, and then has it as it wants it.
+# A clone waits as long as another builds from the tree, and then updates it.
 tree_tests() {
 	local order
 	order=$(
@@ -305,7 +305,7 @@ tree_tests() {
 		tree_key() { echo "$want"; }
 		mkdir -p "$TREE" "$tmp/tools"
 		echo one >"$TREE/.klp-key"
-		# What tree.sh does, as far as it matters here.
+		# The part of tree.sh that matters here.
 		cat >"$tmp/tools/tree.sh" <<-EOT
 			KLP_SOURCED=y; . "$KLP_TOOLS/lib.sh"
 			KLP_CACHE=$KLP_CACHE

@@ -2,7 +2,7 @@
 # Sourced by the scripts beside it: messages, the cache, entering the toolchain root.
 # shellcheck shell=bash
 set -euo pipefail
-# What a command substitution runs ends at the first failure, too.
+# Command substitutions end at the first failure, too.
 shopt -s inherit_errexit
 
 KLP_TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,20 +13,20 @@ KLP_CACHE=${KLP_CACHE:-$HOME/.cache/klp-rust}
 
 say()  { printf '%s\n' "$*"; }
 note() { printf 'note: %s\n' "$*" >&2; }
-# die WHAT [DO]: one plain line, and what to type.
+# die WHAT [DO]: print one plain line that includes what to do, and exit.
 die()  { printf 'error: %s%s\n' "$1" "${2:+; $2}" >&2; exit 1; }
 
 # need_errexit: die where set -e has no effect, as in all that bash tests (||, &&, if,
-# while, !) and in what is called from there: a step would go on after a command of it
-# that fails, and end well.
+# while, !) and in what is called from there: a step would continue after one of its
+# commands has failed, and succeed.
 need_errexit() {
 	local ignored
 	ignored=$(set -e; trap 'exit 0' EXIT; false; echo ignored)
 	[ -z "$ignored" ] || { printf 'error: %s is called where bash ignores set -e\n' "${FUNCNAME[1]}" >&2; exit 70; }
 }
 
-# try COMMAND...: run it in a subshell, up to the first command of it that fails. Its
-# status is in $status then.
+# try COMMAND...: run it in a subshell, which ends at the first command that fails. The
+# status is in $status.
 try() {
 	need_errexit
 	set +e
@@ -56,18 +56,18 @@ attempt() {
 	say "    the whole log: $log"
 }
 
-# step TEXT ADVICE COMMAND...: attempt a command without which nothing can go on.
+# step TEXT ADVICE COMMAND...: attempt a command, and die if it fails.
 step() {
 	local text=$1 advice=$2; shift 2
 	attempt "$text" "$@"
 	[ "$status" = 0 ] || die "$text: failed" "$advice"
 }
 
-# What a cache of ours has in it. A folder without it is the user's: nothing is written
-# to it, and nothing removed.
+# The file that marks our cache. A folder without it is the user's: nothing is written to
+# it, and nothing removed.
 CACHE_MARK=.klp-rust-cache
 
-# need_cache: have a folder for what is made, marked as ours.
+# need_cache: make sure that there is a folder for what is made, marked as ours.
 need_cache() {
 	[ ! -e "$KLP_CACHE/$CACHE_MARK" ] || return 0
 	if [ -d "$KLP_CACHE" ] && [ -n "$(ls -A "$KLP_CACHE")" ]; then
@@ -78,7 +78,7 @@ need_cache() {
 		>"$KLP_CACHE/$CACHE_MARK" 2>/dev/null || die "cannot write to the cache folder $KLP_CACHE" "set KLP_CACHE=<folder>"
 }
 
-# scratch NAME: a new folder in the cache, in $scratch, which goes when this shell ends.
+# scratch NAME: make a new folder in the cache, $scratch, removed when this shell ends.
 scratch() {
 	scratch=$KLP_CACHE/tmp/$1-$$
 	rm -rf --one-file-system "$scratch"
@@ -91,7 +91,7 @@ need_root() {
 	need_cache
 }
 
-# need_disk GB: refuse early rather than leave half a tree.
+# need_disk GB: fail early rather than leave half a tree.
 need_disk() {
 	local free
 	[ -z "${KLP_ANY_DISK:-}" ] || return 0
@@ -103,8 +103,8 @@ need_tool() {
 	command -v "$1" >/dev/null || die "$1 is missing" "type: apt-get install $2"
 }
 
-# lock NAME FD [-s]: take a lock of all clones that share the cache, for good or (-s)
-# with others who only read. It is given back when the file descriptor is closed.
+# lock NAME FD [-s]: take a lock of all clones that share the cache, exclusively or (-s)
+# shared with others that only read. Closing the file descriptor releases it.
 lock() {
 	local file=$KLP_CACHE/lock/$1
 	mkdir -p "$KLP_CACHE/lock"
@@ -115,20 +115,19 @@ lock() {
 	}
 }
 
-# with_lock NAME COMMAND...: one at a time.
+# with_lock NAME COMMAND...: run a command, one at a time.
 with_lock() {
 	need_errexit
 	( lock "$1" 9; shift; "$@" )
 }
 
-# The toolchain root is keyed by what goes into it.
+# The key of the toolchain root: a hash of what it is made of.
 root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
-# clone /clone, so that nothing built depends on where a user keeps either. A folder
-# that OBJ names is /obj: all builds have this one name, so that one can begin as a
-# copy of another.
+# clone /clone, so that no build depends on where a user keeps either. The folder $OBJ is
+# /obj: all builds have this one name, so that one can begin as a copy of another.
 enter() { enter_root "$ROOT" "$@"; }
 enter_root() {
 	local root=$1; shift
@@ -172,8 +171,8 @@ kernel_version() {
 # The folders of the repository that mirror those of a kernel tree.
 KLP_OVERLAY="arch include kernel rust samples Documentation tools/testing/selftests"
 
-# What each architecture is called: by the kernel, by compilers, by Debian, and
-# what QEMU boots.
+# The names of each architecture for the kernel, compilers and Debian, and what QEMU
+# boots.
 arch_set() { # ARCH
 	case $1 in
 	x86_64)  KERNEL_ARCH=x86 TRIPLET=x86_64-linux-gnu DEBIAN_ARCH=amd64 IMAGE=arch/x86/boot/bzImage IMAGE_TARGET=bzImage;;
@@ -208,8 +207,8 @@ overlay_files() {
 # patch_names: the patches, in their order.
 patch_names() { sed 's/#.*//;/^[[:space:]]*$/d' "$KLP_REPO/patches/series"; }
 
-# overlay_into BASE FOLDER: put our files, and the files that the patches change
-# as they are after it, into FOLDER. BASE is only read.
+# overlay_into BASE FOLDER: put our files, and the patched versions of the files that the
+# patches change, into FOLDER. BASE is only read.
 overlay_into() {
 	local base=$1 to=$2 f p
 	overlay_files | while IFS= read -r f; do
@@ -230,12 +229,12 @@ overlay_into() {
 	done
 }
 
-# apply_patch NAME TREE: as it is, or if the base kernel has moved on, with fuzz, which
-# is said.
+# apply_patch NAME TREE: apply a patch as it is, or, if the base kernel has changed, with
+# fuzz, which is reported.
 apply_patch() {
 	local name=$1 to=$2 said fuzz
 	for fuzz in 0 2; do
-		# A first try leaves everything as it was.
+		# A dry run changes nothing.
 		if ! said=$(patch -d "$to" -p1 -F$fuzz -f --dry-run <"$KLP_REPO/patches/$name" 2>&1); then continue; fi
 		patch -d "$to" -p1 -F$fuzz -s -f --no-backup-if-mismatch <"$KLP_REPO/patches/$name" >/dev/null 2>&1 || return 1
 		[ "$fuzz" = 0 ] || note "patches/$name fits the base kernel only with fuzz: $(grep -c fuzz <<<"$said") hunks"
@@ -246,8 +245,8 @@ apply_patch() {
 	return 1
 }
 
-# tree_key: what the tree of this clone has over the base kernel: all of it, and without
-# the documentation, of which nothing is built.
+# tree_key: hashes of what the tree of this clone adds to the base kernel: with the
+# documentation, and without it, as nothing is built from that.
 tree_key() {
 	(
 		cd "$KLP_REPO"
@@ -260,8 +259,8 @@ tree_key() {
 	}
 }
 
-# hold_tree: have the tree as this clone has it, and, as long as the caller runs, nobody
-# who changes it. Scripts that it calls take it as it is.
+# hold_tree: update the tree to this clone, and lock it against changes as long as the
+# caller runs. Scripts that the caller runs take it as it is.
 hold_tree() {
 	[ -z "${KLP_TREE_HELD:-}" ] || return 0
 	while :; do
@@ -273,7 +272,7 @@ hold_tree() {
 	export KLP_TREE_HELD=y
 }
 
-# What builds: llvm; gcc, for C; oldest, with the oldest rustc that the kernel takes.
+# The toolchain: llvm; gcc, for C; oldest, with the oldest rustc that the kernel supports.
 TOOLCHAIN=${TOOLCHAIN:-llvm}
 RUST_OLDEST_ROOT=$KLP_CACHE/rust-$RUST_OLDEST
 HERD_ROOT=$KLP_CACHE/herd-$HERD_VERSION
@@ -286,8 +285,8 @@ build_name() {
 	[ "$TREE" = "$KLP_CACHE/tree-$KERNEL_SERIES" ] || printf -- '-%s' "${TREE##*-}"
 }
 
-# build_key: what builds are made of. Those of one kernel have one key, whatever was
-# built of it; the base kernel and the toolchain root have keys of their own.
+# build_key: a hash of what builds are made from. Builds of one kernel have one key,
+# whatever was built of it; the base kernel and the toolchain root have their own keys.
 build_key() {
 	{
 		if [ -n "${KLP_TREE_HELD:-}" ]; then cat "$TREE/.klp-key"; else tree_key; fi | cut -d' ' -f2
@@ -296,20 +295,20 @@ build_key() {
 	} | sha256sum | cut -c1-16
 }
 
-# is_built NAME GOAL: whether this was built of what there is now.
+# is_built NAME GOAL: whether this was built from the current sources.
 is_built() {
 	[ "$(cat "$KLP_CACHE/build/$1/.klp-built-$2" 2>/dev/null)" = "$(build_key)" ]
 }
 
-# is_clean NAME GOAL: whether it was, without warnings. What has warned can be used, and is
-# built again by who asks for it next, so that its warnings are shown until they are gone.
+# is_clean NAME GOAL: whether it was, without warnings. A build with warnings can be used,
+# and is built again for the next user, so that its warnings are shown until they are gone.
 is_clean() {
 	[ ! -e "$KLP_CACHE/build/$1/.klp-warned-$2" ] && is_built "$@"
 }
 
-# begin_build NAME: a new build begins as a copy of the one that the tests of the core in
-# Rust run on, if there is one of the architecture and the toolchain: make then builds
-# what differs.
+# begin_build NAME: a new build begins as a copy of the one that the tests of the Rust core
+# run on, if there is one for the architecture and the toolchain: make then builds what
+# differs.
 begin_build() {
 	local name=$1 seed out=$KLP_CACHE/build/$1
 	[ ! -e "$out" ] || return 0
@@ -328,9 +327,8 @@ copy_build() { # SEED NAME
 	enter rsync -a --exclude=/bench --exclude=/selftests --exclude='/.klp-*' "/klp/build/$1/" "/klp/build/$2.part/"
 }
 
-# hold_build ARCH CORE CONFIG: build a kernel, or all that KLP_BENCH asks for, and keep
-# it as it is, whatever other clones build, as long as the caller runs. Its name is in
-# $build.
+# hold_build ARCH CORE CONFIG: build a kernel, or all that KLP_BENCH asks for, and lock it
+# against builds of other clones as long as the caller runs. Its name is in $build.
 hold_build() {
 	local goal=tests
 	[ -z "${KLP_BENCH:-}" ] || goal=bench
@@ -359,11 +357,11 @@ kmake() {
 		CCACHE_DIR=/klp/ccache "$@"
 }
 
-# What a guest runs: the kernel and its tests. A change of anything else, the
-# documentation for one, does not make a run begin again.
+# What a guest runs: the kernel and its tests. A change of anything else, for example the
+# documentation, does not make a run start over.
 GUEST_PATHS=(arch include kernel patches rust tools/testing/livepatch/config tools/testing/selftests)
 
-# contents: what is tested, with changes that are not committed.
+# contents: a hash of what is tested, with changes that are not committed.
 contents() {
 	local path
 	cd "$KLP_REPO" || return 1
@@ -383,7 +381,7 @@ commit() {
 our_warnings() {
 	overlay_files | awk '
 		NR == FNR { if ($0 ~ /\.(rs|c|h|S)$/) ours[$0]; next }
-		# path: what of a path is one in a kernel tree, if the file is ours.
+		# path: the part of a path that is in a kernel tree, if the file is ours.
 		function path(p) {
 			sub(/:.*/, "", p)
 			while (p != "") {
@@ -393,7 +391,7 @@ our_warnings() {
 			}
 			return ""
 		}
-		# object: the source of an object file, of which only the name may be known.
+		# object: the source of an object file, of which maybe only the name is known.
 		function object(p, file) {
 			sub(/\.o:$/, "", p)
 			for (file in ours) if (file ~ ("(^|/)" p "\\.(c|rs|S)$")) return file
@@ -413,11 +411,11 @@ our_warnings() {
 	' - "$1"
 }
 
-# own_build NAME FOLDER: where modules of a folder of the user's own are built in a build.
+# own_build NAME FOLDER: where in a build the modules of a user's own folder are built.
 own_build() { printf '%s' "$KLP_CACHE/build/$1/own/$(basename "$2")"; }
 
-# build_own NAME FOLDER TARGET...: build them there, of copies of the sources. It is done
-# anew each time: another folder of the name may have been there before.
+# build_own NAME FOLDER TARGET...: build them there, from copies of the sources. This starts
+# anew each time: another folder of that name may have been there before.
 build_own() {
 	local name=$1 folder=$2 to; shift 2
 	to=$(own_build "$name" "$folder")
@@ -427,9 +425,9 @@ build_own() {
 	kmake "$name" M="/obj/own/${to##*/}" "$@"
 }
 
-# Tools in Rust, each a crate of its own that is no part of a kernel tree: that of
+# Tools in Rust, each a crate of its own that is not part of a kernel tree: that of
 # `make check-patch` and `make sympos`, and that of `make model`. What cargo fetches and
-# builds is kept in the cache, so that the network is needed once.
+# builds is kept in the cache, so that the network is needed only once.
 CHECK_PATCH=tools/livepatch/check-patch
 MODEL=tools/livepatch/model
 TOOLS="$CHECK_PATCH $MODEL"
@@ -458,7 +456,7 @@ tool_cargo() {
 			done
 			cd "/clone/$1"; shift
 			cargo fetch --quiet --locked --offline 2>/dev/null || cargo fetch --quiet --locked
-			# Said explicitly, so that macros, which rustc loads, are not linked statically.
+			# Explicit, so that macros, which rustc loads, are not linked statically.
 			CARGO_BUILD_TARGET=$(rustc -vV | sed -n "s/^host: //p"); export CARGO_BUILD_TARGET
 			sub=$1; shift
 			exec cargo "$sub" --locked --offline "$@"
@@ -477,8 +475,8 @@ make_tool() { # CRATE
 	step "Building ${1##*/}" "check the network, then run the same command again" build_tool "$1"
 }
 
-# have_tool CRATE: build a tool if it is not there. Its path is in $tool. What fails has
-# the status of the tool's own errors.
+# have_tool CRATE: build a tool if it is missing. Its path is in $tool. A failure has the
+# status of the tool's own errors.
 have_tool() {
 	tool=$KLP_CACHE/${1##*/}/klp-${1##*/}-$(tool_key "$1")
 	[ ! -x "$tool" ] || return 0
@@ -487,7 +485,7 @@ have_tool() {
 	with_lock "${1##*/}" make_tool "$1"
 }
 
-# check_options: refuse what we do not know, before anything is done.
+# check_options: refuse unknown options, before anything is done.
 check_options() {
 	local s
 	case ${ARCH:-x86_64} in

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Litmus tests of the orderings that the core relies on, by the base kernel's own memory
-# model. herd7 comes from a newer Debian than the other tools; where it cannot be had the
-# tests are skipped.
+# Litmus tests of the orderings that the core relies on, with the base kernel's own memory
+# model. herd7 comes from a newer Debian than the other tools; where it is not available,
+# the tests are skipped.
 . "$(dirname "$0")/lib.sh"
 
 need_root

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Check the protocol of transitions in all orders of its steps, and that changes of it
+# Check the protocol of transitions in all orders of its steps, and that mutations of it
 # are found:
 #   make model
-#   make model SETUPS="three-disable three-stack"    larger worlds; SETUPS=list says which
+#   make model SETUPS="three-disable three-stack"    larger worlds; SETUPS=list lists them
 #   make model STORY=NoHooks                         what happens if this is changed
 . "$(dirname "$0")/lib.sh"
 

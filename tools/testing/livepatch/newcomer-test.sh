@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# The way of somebody who writes a first patch: that of the tutorial, taken from there,
-# in a folder of its own. `make check-patch` says that it fits, and what does not when a
-# type is wrong: with the kernel of `make kernel`, and with nothing but the BTF of one
-# that has it.
+# What a newcomer does: write the first patch of the tutorial, taken from there, in a
+# folder of its own. `make check-patch` reports that it fits, and what does not fit when a
+# type is wrong: with the kernel of `make kernel`, and with only the BTF of a kernel that
+# has it.
 . "$(dirname "$0")/lib.sh"
 
 ARCH=x86_64 CORE=rust CONFIG=default
 passed=0 failed=0
 
-# first_patch FOLDER: the files that the tutorial has.
+# first_patch FOLDER: write the files of the tutorial.
 first_patch() {
 	mkdir -p "$1"
 	awk -v dir="$1" '
@@ -23,7 +23,7 @@ first_patch() {
 		die "the first patch is not found in Documentation/livepatch/rust.rst" "look whether first_patch() still knows its words"
 }
 
-# expect NAME STATUS LINE COMMAND...: that the command ends so, and says this.
+# expect NAME STATUS LINE COMMAND...: check that the command ends so, and prints this.
 expect() {
 	local name=$1 wanted=$2 line=$3 log=$KLP_CACHE/log/newcomer.log; shift 3
 	try "$@" >"$log" 2>&1
@@ -50,8 +50,8 @@ main() {
 	good=$work/good bad=$work/bad
 	first_patch "$good"
 	cp -r "$good" "$bad"
-	# A pointer that is taken for a number of 32 bits, both where the function is declared and
-	# where it is replaced: nothing that the compiler could see.
+	# A pointer that is taken for a number of 32 bits, both in the declaration of the function
+	# and in its replacement: the compiler cannot see that.
 	sed -i 's/v: \*mut c_void/v: c_int/' "$bad/my_patch.rs"
 
 	ok='ok vmlinux:cmdline_proc_show' differs='differs vmlinux:cmdline_proc_show: argument 2'

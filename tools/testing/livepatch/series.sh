@@ -9,10 +9,10 @@ need_root
 out=$KLP_REPO/build/series
 rm -rf "$out"; mkdir -p "$out"
 
-# What goes together, in an order in which each step builds: fixes of the base kernel that
-# stand alone, what else it lacks, and then what is ours:
-# "files of ours (patterns, or !patterns of what is left out)|patches|message", which is
-# that of the first patch if it is left out.
+# The parts of the series, in an order in which each step builds: independent fixes of the
+# base kernel, what else it lacks, and then ours:
+# "files of ours (patterns, or !patterns of what is left out)|patches|message"; without a
+# message, the part has that of its first patch.
 hooks='!include/linux/livepatch_exit.h !include/linux/stack_scan.h'
 parts=(
 "|0009-*|"
@@ -54,8 +54,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 overlay_into "$BASE" "$work/new"
 
-# in_part FILE PATTERNS: whether one of the patterns fits, and none of those of
-# what is left out.
+# in_part FILE PATTERNS: whether one of the patterns matches, and none of the !patterns.
 in_part() {
 	local pattern found=1
 	set -f
@@ -70,7 +69,7 @@ in_part() {
 	return "$found"
 }
 
-# The tree grows part by part; each patch is what a part changes.
+# The tree grows part by part; each patch is the diff of one part.
 mkdir "$work/old"
 n=0
 covered=$work/covered; : >"$covered"
@@ -129,7 +128,7 @@ done
 diff -r "$work/old" "$work/new" >"$work/differs" || die "the parts do not add up: $(head -n 1 "$work/differs")" "change parts in $0"
 missing=$( { overlay_files; cd "$work/new" && find . -type f -printf '%P\n'; } | LC_ALL=C sort -u | grep -vxFf "$covered" || :)
 [ -z "$missing" ] || die "no part of the series has: $missing" "add them to parts in $0"
-# Those who get them type git am: check that it works.
+# The patches are for git am: check that it works.
 need_tool git git
 take_series() {
 	mkdir "$work/try" && cd "$work/try" && git init -q . || return 1

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Tests of setup.sh: what goes wrong on the way fails, and leaves nothing that a later
-# run takes for whole; the same command with the cause gone works. It runs with a small
-# mirror on the loopback, of packages that are made up. Part of make test SUITE=host; the
-# last line counts.
+# Tests of setup.sh: if something goes wrong, it fails, and leaves nothing that a later
+# run takes for complete; the same command works once the cause is gone. It runs with a
+# small mirror on the loopback, with made-up packages. Part of make test SUITE=host; the
+# last line has the counts.
 . "$(dirname "$0")/lib.sh"
 
 good=0 bad=0
@@ -17,7 +17,7 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# The mirror runs in the toolchain root, which has what it needs.
+# The mirror runs in the toolchain root, which has all that it needs.
 mkdir "$work/mirror"
 enter python3 -B /clone/tools/testing/livepatch/setup-mirror.py "/klp/${work#"$KLP_CACHE/"}/mirror" \
 	/clone/tools/testing/livepatch /bin/busybox >"$work/mirror.log" 2>&1 &
@@ -30,7 +30,7 @@ done
 made_up=$(sed -n 's/^MADE_UP=//p' "$work/mirror/changed")
 [ -n "$made_up" ] || { cat "$work/mirror.log"; die "the mirror does not start"; }
 
-# Our tools, with the hashes of what the mirror has.
+# Our tools, with the hashes of the mirror's files.
 mkdir -p "$work/repo/tools/testing"
 cp -r "$KLP_TOOLS" "$work/repo/tools/testing/"
 while IFS="=" read -r name value; do
@@ -38,7 +38,7 @@ while IFS="=" read -r name value; do
 done < <(grep -v MADE_UP "$work/mirror/changed")
 setup=$work/repo/tools/testing/livepatch/setup.sh
 
-# Nothing that the machine has by itself gets in the way, proxies for one.
+# Nothing in the environment interferes, for example a proxy.
 set_up() { # CACHE [VARIABLE=VALUE...]
 	local cache=$1; shift
 	env -u http_proxy -u https_proxy -u HTTP_PROXY -u HTTPS_PROXY -u LINUX -u ARCH -u TOOLCHAIN \
@@ -47,7 +47,7 @@ set_up() { # CACHE [VARIABLE=VALUE...]
 		"$setup" >"$work/said" 2>&1
 }
 
-# whole CACHE: whether all is there, and is what it should be.
+# whole CACHE: whether all is there and correct.
 whole() {
 	local root
 	root=$(echo "$1"/root-????????????)
@@ -77,7 +77,7 @@ begin_with() {
 	[ -z "$1" ] || cp -a "$work/done/$1/." "$work/cache/"
 }
 
-# heals NAME BEGINNING FAILS [VARIABLE=VALUE...]: with what is wrong now, the step FAILS
+# heals NAME BEGINNING FAILS [VARIABLE=VALUE...]: with the current fault, the step FAILS
 # fails; without it, the same command works.
 heals() {
 	local name=$1 begin=$2 fails=$3; shift 3
@@ -103,7 +103,7 @@ heals() {
 	no_fault
 }
 
-# The steps, one by one: each is where a test begins.
+# The steps, one by one: a test begins at each.
 mkdir "$work/done"
 no_fault
 packages="Toolchain root: Debian" bindgen="Toolchain root: bindgen" vng="Toolchain root: virtme-ng" source="Base kernel"
@@ -120,7 +120,7 @@ for step in bindgen vng source; do
 done
 no_fault
 begin_with source
-# Of others, one was used lately.
+# Roots of other versions, one of which was used recently.
 mkdir "$work/cache/root-000000000000" "$work/cache/root-111111111111"
 touch -d '-40 days' "$work/cache/root-000000000000/.used" "$work/cache/root-000000000000"
 touch -d '-20 days' "$work/cache/root-111111111111/.used"
@@ -153,7 +153,7 @@ fault "drop dists/$DEBIAN_BACKPORTS/"; heals "no list of the base kernel" source
 fault "cut /linux-source"; heals "a base kernel that is cut off" source "$source"
 fault "flip /linux-source"; heals "a base kernel that is damaged" source "$source"
 
-# killed NAME BEGINNING PATH: it is killed, with all that it runs, while it waits for PATH.
+# killed NAME BEGINNING PATH: kill it, with all that it runs, while it waits for PATH.
 killed() {
 	local name=$1 pid
 	begin_with "$2"
@@ -200,7 +200,7 @@ full "a disk that is full at once" 64
 full "a disk that is full among the packages" 1500
 full "a disk that is full in the root" 3000
 
-# A version that Debian has dropped: the one that is there, with a notice.
+# A version that Debian has dropped: the available one is taken, with a notice.
 sed -i 's/^KERNEL_PACKAGE=.*/KERNEL_PACKAGE=7.3.1-1/' "$work/repo/tools/testing/livepatch/versions"
 begin_with source
 if set_up "$work/cache" && whole "$work/cache"; then result "an older base kernel" ok; else result "an older base kernel" "it fails"; fi

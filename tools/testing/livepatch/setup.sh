@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Make what the builds and guests need, below KLP_CACHE. What is made is checked before
-# it is marked as done, and has its name only then: a step that fails, or is killed,
-# leaves nothing that a later run takes for whole. The same command does it again.
+# Make what the builds and guests need, below KLP_CACHE. Each result is checked before it
+# is marked as done, and gets its name only then: a step that fails, or is killed, leaves
+# nothing that a later run takes for complete. The same command does it again.
 #
 # For mirrors and tests: KLP_MIRROR is a Debian mirror (its security archive beside
 # it, with "-security" at the end), instead of the one in the machine's apt
 # configuration; KLP_KEYRING a keyring, instead of the machine's; KLP_ANY_DISK=y does
-# not ask how much space there is.
+# not check the free space.
 . "$(dirname "$0")/lib.sh"
 
 again="check the network, then run the same command again; what is done is kept"
@@ -42,13 +42,13 @@ host_tools() {
 	command -v mmdebstrap >/dev/null || step "Installing mmdebstrap" "$again" install_mmdebstrap
 }
 
-# apt_options FILE: how apt reaches the network from here; and that a list that cannot
-# be had is an error. A hash or a signature that is wrong is one already.
+# apt_options FILE: how apt reaches the network from here; a list that cannot be fetched
+# is an error. A wrong hash or signature is one already.
 apt_options() {
 	{
 		apt-config dump | grep -iE '^Acquire::(https?|ftp)::' || :
 		echo 'APT::Update::Error-Mode "any";'
-		# It is waited for longer each time; the second try is by hand.
+		# Waits longer each time; the second try is made by hand.
 		echo 'Acquire::Retries::Delay "false";'
 	} >"$1"
 }
@@ -67,12 +67,12 @@ sources() {
 	done
 }
 
-# package_list FILE: the packages of a list, as mmdebstrap wants them.
+# package_list FILE: the packages of a list, in the form of mmdebstrap.
 package_list() { sed 's/#.*//' "$KLP_TOOLS/$1" | sed "s,/backports,/$DEBIAN_BACKPORTS,g" | xargs | tr ' ' ,; }
 
-# in_own_mounts COMMAND...: nothing that it mounts outlives it, however it ends. Of our
-# locks it keeps the one of the set-up only, as long as anything of it lives: apt tells
-# its helpers numbers of file descriptors, of which dash knows those up to 9.
+# in_own_mounts COMMAND...: none of its mounts outlives it, however it ends. Of our locks
+# it keeps only that of the set-up, as long as any of its processes lives: apt passes
+# numbers of file descriptors to its helpers, of which dash knows those up to 9.
 in_own_mounts() { unshare --mount --propagation private --kill-child --fork "$@" 4>&- 5>&- 6>&- 7>&- 8>&-; }
 
 # bootstrap SUITES PACKAGES OPTION...: a root, $part, of the first of the suites, with
@@ -87,7 +87,7 @@ bootstrap() {
 	rm -f "$part.list" "$part.apt"
 }
 
-# finish PART NAME: what was made is whole, and gets its name.
+# finish PART NAME: mark a result as complete, and give it its name.
 finish() {
 	: >"$1/.complete"
 	mv "$1" "$2"
@@ -107,8 +107,8 @@ root_host_config() { # ROOT: the host's way to the network
 	done
 }
 
-# says PATTERN COMMAND...: run a command in the root that is made, and look at the first
-# line of what it says.
+# says PATTERN COMMAND...: run a command in the root that is being made, and check the first
+# line of its output.
 says() {
 	local pattern=$1 said; shift
 	said=$(enter_root "$part" "$@" 2>&1 | sed -n 1p) || :
@@ -117,7 +117,7 @@ says() {
 	case $said in $pattern) ;; *) echo "that is not what was expected: $pattern"; return 1;; esac
 }
 
-# The packages are kept until the root is whole: what was fetched is not fetched again.
+# The packages are kept until the root is complete: none is fetched twice.
 make_packages() {
 	local archives=$ROOT.packages
 	mkdir -p "$archives/partial"
@@ -162,7 +162,7 @@ make_vng() {
 
 check_vng() { says "*virtme-ng*$VIRTME_NG_VERSION*" /opt/klp/bin/vng --version; }
 
-# stage NAME TEXT: one of the steps that the root is made in.
+# stage NAME TEXT: one of the steps that make the root.
 stage() {
 	[ ! -e "$part/.$1" ] || return 0
 	[ "$1" = packages ] || root_host_config "$part"
@@ -187,8 +187,8 @@ make_root() {
 	rm -rf "$ROOT.packages"
 }
 
-# The root file system of a foreign guest. Its packages are unpacked and not
-# configured, as nothing of that architecture runs here.
+# The root file system of a foreign guest. Its packages are unpacked but not configured,
+# as programs of that architecture do not run here.
 make_guest_root() { # ARCH
 	local root part
 	root=$(guest_root "$1") part=$root.part
@@ -212,7 +212,7 @@ extract_suite() { # SUITE
 	local f
 	bootstrap "$1" "base-files,$(package_list guest-packages)" --variant=extract --architectures="$DEBIAN_ARCH" \
 		--setup-hook='for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
-	# What the packages' scripts would have done.
+	# Do what the packages' scripts would have done.
 	install -m 755 "$KLP_TOOLS/guest-init.sh" "$part/usr/sbin/klp-init"
 	ln -sf mawk "$part/usr/bin/awk"
 	ln -sf bash "$part/usr/bin/sh"
@@ -222,8 +222,8 @@ extract_suite() { # SUITE
 	for f in bash mawk mount kmod ps grep awk sh; do test -x "$part/usr/bin/$f"; done
 }
 
-# fetch_debs FOLDER SUITES PACKAGE...: packages of the host's architecture, by an apt that
-# knows of nothing else. It checks them against the archive's signature.
+# fetch_debs FOLDER SUITES PACKAGE...: fetch packages of the host's architecture, by an apt
+# that knows only these suites. It checks them against the archive's signature.
 fetch_debs() (
 	local folder=$1 suites=$2 apt=$1/apt p; shift 2
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
@@ -238,12 +238,12 @@ fetch_debs() (
 		Dir::Cache "$apt/cache";
 		APT::Sandbox::User "root";
 	EOF
-	# Of a Debian that is not out yet, a mirror may have lists that are not of this week.
+	# For a Debian that is not released yet, a mirror may have lists older than a week.
 	[ "$suites" != "$HERD_SUITE" ] || echo 'Acquire::Check-Valid-Until "false";' >>"$apt/apt.conf"
 	export APT_CONFIG=$apt/apt.conf
 	apt-get update -q
 	cd "$folder"
-	# A version may be given by how it begins, as VERSION*: the newest of these.
+	# A version may be given by its beginning, as VERSION*: the newest of these is taken.
 	for p in "$@"; do
 		case $p in
 		*=*\*) p=${p%%=*}=$(apt-cache madison "${p%%=*}" | awk -F' *[|] *' -v v="${p#*=}" '
@@ -254,8 +254,7 @@ fetch_debs() (
 	done
 )
 
-# The version that was tested, with its hash; if Debian has dropped it, the one that is
-# there.
+# The version that was tested, with its hash; if Debian has dropped it, the available one.
 fetch_source() { # PART
 	local deb
 	rm -rf "$1"
@@ -312,7 +311,7 @@ make_source() {
 }
 
 # The oldest rustc, with the libraries that it needs: unpacked beside the root, which has
-# another one.
+# another rustc.
 make_oldest() {
 	[ ! -e "$RUST_OLDEST_ROOT/.complete" ] || return 0
 	step "rustc $RUST_OLDEST, the oldest for this kernel" "$again" unpack_oldest "$RUST_OLDEST_ROOT.part"
@@ -335,7 +334,7 @@ unpack_oldest() { # PART
 	llvm=$(dpkg-deb -f "$part"/deb/libstd-rust-"$series"_*.deb Depends | grep -o 'libllvm[0-9]*' | head -n 1)
 	fetch_debs "$part/deb" "$DEBIAN_SUITE" "$llvm"
 	unpack_debs "$part"
-	# Where it will be, and where it is while it is made.
+	# Its final place, and its place while it is being made.
 	cat >"$part/rustc" <<-EOF
 		#!/bin/sh
 		here=\$(dirname "\$0")
@@ -348,8 +347,8 @@ unpack_oldest() { # PART
 	case $said in "rustc $RUST_OLDEST "*) ;; *) return 1;; esac
 }
 
-# herd7 with the libraries that it needs, as above. Where it cannot be had, what wants it
-# goes without.
+# herd7 with the libraries that it needs, as above. Where it is not available, its users
+# do without.
 make_herd() {
 	[ ! -e "$HERD_ROOT/.complete" ] || return 0
 	attempt "$HERD_STEP" unpack_herd "$HERD_ROOT.part"
@@ -374,7 +373,7 @@ unpack_herd() { # PART
 	case $said in "$HERD_VERSION,"*) ;; *) return 1;; esac
 }
 
-# What other clones or earlier versions have made, and none has used for a month.
+# Remove what other clones or earlier versions have made, and none has used for a month.
 prune() {
 	local old
 	for old in "$ROOT" "$BASE" "$TREE" "$(guest_root "${ARCH:-x86_64}")"; do
@@ -383,7 +382,7 @@ prune() {
 	for old in "$KLP_CACHE"/{root,guest,base,tree}-*; do
 		[ -d "$old" ] || continue
 		[ -z "$(find "$old/.used" "$old/.complete" "$old" -maxdepth 0 -mtime -30 2>/dev/null)" ] || continue
-		# The name is of no use to anybody while it goes.
+		# Renamed first, so that no clone uses it while it is being removed.
 		note "removing $old, which nothing has used for a month"
 		mv "$old" "$KLP_CACHE/old.part"
 		rm -rf --one-file-system "$KLP_CACHE/old.part"

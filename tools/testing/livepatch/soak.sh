@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
 # Transitions by the thousand, under load: COUNT of them, CHUNK in each guest, one
-# guest after the other. What a guest has done is kept, for the contents of what is
-# tested, so that a run that is interrupted goes on where it was. The last line counts guests.
+# guest after the other. The result of each guest is kept, for the contents of what is
+# tested, so that an interrupted run continues where it was. The last line counts guests.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
 
@@ -14,12 +14,12 @@ for v in COUNT CHUNK SEED; do
 	[[ ${!v} =~ ^[1-9][0-9]{0,8}$ ]] || die "$v=${!v} is no number from 1 to 999999999" "use $v=500, for example"
 done
 
-# What was done, a line for each guest: ok SEED TRANSITIONS PATCHES REVERSALS RATE
+# The results, a line for each guest: ok SEED TRANSITIONS PATCHES REVERSALS RATE
 # SECONDS, or failed SEED WHAT.
 total() { awk -v field="$1" '$1 == "ok" { n += $field } END { print n + 0 }' "$state"; } # FIELD
 guests() { grep -c "^$1 " "$state" || :; } # ok|failed
 
-# Its rate is that of the guests' own clocks, without their boots.
+# The rate is by the guests' own clocks, without their boots.
 summary() {
 	local accel=KVM
 	kvm_works "$build" || accel="emulated CPUs"
@@ -31,7 +31,7 @@ summary() {
 	restarts_say
 }
 
-# one_guest SEED COUNT: say in $what what it has done; or what is wrong, and fail.
+# one_guest SEED COUNT: put into $what what it has done; or what is wrong, and fail.
 one_guest() {
 	local seed=$1 count=$2 start=$SECONDS out=$run/soak-$1.out did rc=0
 	guest "$build" "soak-$seed" "$seconds" "export COUNT=$count SEED=$seed
@@ -55,7 +55,7 @@ cd selftests/livepatch_rust
 
 soak() {
 	local left chunk seed what past p
-	# Ctrl-C does not come to what runs in the background.
+	# Ctrl-C does not reach what runs in the background.
 	trap 'for p in $(jobs -rp); do pkill -TERM -P "$p" || :; done; say >&2; note "interrupted; make soak goes on from here"; exit 130' INT TERM
 	RESTARTS=$state.restarts
 	if [ -e "$state" ] && [ "$(total 3)" -lt "$COUNT" ]; then
@@ -92,7 +92,7 @@ soak() {
 	local passed failed skipped=$(((left > 0 ? left + CHUNK - 1 : 0) / CHUNK))
 	passed=$(guests ok) failed=$(guests failed)
 	[ "$past" = 0 ] || say "$past of the guests that passed were those of an earlier run"
-	# The guest that failed is not one that was skipped.
+	# The guest that failed was not skipped.
 	[ "$left" -le 0 ] || [ "$skipped" = 0 ] || skipped=$((skipped - 1))
 	summary >"$report"
 	say
@@ -110,7 +110,7 @@ SLOW=1
 [ "$CONFIG" = default ] || SLOW=4
 [ "$CONFIG" != rt ] || SLOW=2
 ! is_foreign "$ARCH" || SLOW=2
-# Several times what a guest takes; it is ended then.
+# Several times what a guest takes; after that it is ended.
 seconds=${CHUNK_SECONDS:-$(((300 + CHUNK * 4) * SLOW))}
 contents=$(contents)
 commit=$(commit | tr -d '\n') || die "$KLP_REPO is no git clone" "clone the repository; what was done is kept for a commit"

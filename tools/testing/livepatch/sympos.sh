@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# The symbols of a name that #[sympos] chooses from, with their files:
+# List the symbols of a name that #[sympos] chooses from, with their files:
 #   make sympos SYM=<name> [VMLINUX=<vmlinux> or MOD=<module.ko>]
 # Without a file, those of the kernel that `make kernel` has built. The exit status is 0
 # if there is such a symbol, and 2 if not, or if something is missing.

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# All that there is to run, for hours: what CI has no time for, too. It goes on where it
-# was interrupted: a part that has passed is not run again until what is tested changes.
+# Run everything, for hours, including what CI has no time for. It continues where it was
+# interrupted: a part that has passed is not run again until what is tested changes.
 # Each part's last run, with its commit, is in Documentation/livepatch/test-runs.rst,
 # which this writes. PARTS="test-kasan soak-s390x" runs some of them.
 . "$(dirname "$0")/lib.sh"
 
-# NAME: COMMAND. In the order in which builds are of use to what comes after them.
+# NAME: COMMAND. In an order in which later parts can use earlier builds.
 PARTS_ALL='
 demo: make demo
 test: make test
@@ -40,8 +40,8 @@ build-loongarch: tools/testing/livepatch/build.sh loongarch rust default prepare
 
 table=$KLP_REPO/Documentation/livepatch/test-runs.rst
 
-# types: whether what the samples in Rust declare has these types in the kernel; a test
-# module has variables, too.
+# types: check whether the kernel has the types that the samples in Rust declare; a test
+# module declares variables, too.
 types() {
 	local sample good=0 bad=0
 	for sample in samples/livepatch/rust_livepatch_*.rs \
@@ -56,7 +56,7 @@ types() {
 names() { sed -n 's/^\([a-z0-9-]*\): .*/\1/p' <<<"$PARTS_ALL"; }
 command_of() { sed -n "s/^$1: //p" <<<"$PARTS_ALL"; } # NAME
 
-# row NAME: what the table has of it, as "result|contents|commit|date|seconds|counted".
+# row NAME: its row of the table, as "result|contents|commit|date|seconds|counted".
 row() {
 	awk -v name="$1" '
 		$1 == "*" && $2 == "-" && $3 == "``" name "``" { found = 1; n = 0; next }
@@ -66,8 +66,8 @@ row() {
 	' "$table" 2>/dev/null
 }
 
-# write_table NAME RESULT CONTENTS COMMIT DATE SECONDS COUNTED: with this row as given,
-# and the others as they are.
+# write_table NAME RESULT CONTENTS COMMIT DATE SECONDS COUNTED: write the table with this
+# row, and the others as they are.
 write_table() {
 	local name new=$table.new old
 	{

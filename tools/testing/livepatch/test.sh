@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0
-# Run the suites; the last line says how many cases passed, failed, were skipped.
+# Run the suites; the last line has how many cases passed, failed, were skipped.
 #
-# What a run may not do is to count nothing and pass: a script has to announce its
-# cases, and have as many; a case is skipped only for a reason that is in the file
-# skips; what dies on the way keeps what it has counted. harness-test.sh tests this.
+# A run must not count nothing and pass: a script has to announce its cases, and have as
+# many; a case is skipped only for a reason that is in the file skips; a run that dies
+# keeps its counts. harness-test.sh tests this.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/guest.sh"
 
@@ -38,13 +38,13 @@ skip_is_allowed() { # TEXT
 
 UPSTREAM=${UPSTREAM:-livepatch callbacks shadow-vars state ftrace sysfs syscall kprobe}
 
-# read_cases OUTPUT SCRIPT PLAN: count what a guest's script said. It announces its cases
-# with "plan N", or PLAN is their number. A case begins with "TEST: NAME ... " and ends
-# with "ok"; the script ends with "== SCRIPT: STATUS". "AGAIN: WHY" in a case: a try of it
-# did not meet what it waited for, and there was one more.
+# read_cases OUTPUT SCRIPT PLAN: count the cases in a guest script's output. It announces
+# its cases with "plan N", or PLAN is their number. A case begins with "TEST: NAME ... " and
+# ends with "ok"; the script ends with "== SCRIPT: STATUS". "AGAIN: WHY" in a case: an
+# attempt did not meet the condition it waited for, and was repeated.
 read_cases() {
 	local line name='' status='' script=$2 plan=$3 seen=0 all_skipped=''
-	# begun NAME: the case before it has to have ended.
+	# begun NAME: the previous case must have ended.
 	begun() {
 		[ -z "$name" ] || fail "$script: \"$name\" did not say ok"
 		name=$1 seen=$((seen + 1))
@@ -59,7 +59,7 @@ read_cases() {
 			skip "$script: ${name%% ... SKIP (*}" "${name#* ... SKIP (}"
 			name='';;
 		"TEST: "*) begun "${line#TEST: }"; name=${name%% ... *};;
-		# Something else was printed in the same line.
+		# Other output is in the same line.
 		ok) [ -z "$name" ] || pass; name='';;
 		"AGAIN: "*)
 			tried_again=$((tried_again + 1))
@@ -84,13 +84,13 @@ read_cases() {
 	esac
 }
 
-# plan_of FOLDER SCRIPT: how many cases a script of the base kernel has. Ours say so.
+# plan_of FOLDER SCRIPT: how many cases a script of the base kernel has. Ours announce it.
 plan_of() {
 	[ "$1" = livepatch ] || return 0
 	grep -c '^[[:space:]]*start_test ' "$KLP_CACHE/build/$build/selftests/livepatch/$2" || :
 }
 
-# room: wait until there is room for one more guest. What runs beside guests is no guest.
+# room: wait until one more guest may run. What runs beside guests is not counted.
 room() {
 	while [ "$(jobs -rp | grep -cvxF "$BESIDE" || :)" -ge "$GUESTS" ]; do wait -n || :; done
 }
@@ -119,7 +119,7 @@ cd selftests/$folder
 	done
 }
 
-# end_scripts FOLDER SCRIPT...: count what they have said.
+# end_scripts FOLDER SCRIPT...: count their cases.
 end_scripts() {
 	local folder=$1 t name before failed_before status; shift
 	for t in "$@"; do
@@ -191,7 +191,7 @@ end_kunit() {
 	read_kunit "$run/kunit.log"
 }
 
-# read_kunit LOG: the cases that the kernel's own parser finds in a kernel log. It knows
+# read_kunit LOG: the cases that the kernel's own parser finds in a kernel log. It detects
 # suites that end early, and plans that are not kept.
 read_kunit() {
 	local verdict name reason before=$passed
@@ -199,7 +199,7 @@ read_kunit() {
 		case $verdict in
 		ok) pass;;
 		skip) skip "kunit: $name" "$reason";;
-		# A unit test of the base kernel that fails there without us is skipped.
+		# A unit test of the base kernel that fails without our changes, too, is skipped.
 		*) if skip_is_allowed "kunit: $name: broken in the base kernel"; then
 			skip "kunit: $name" "broken in the base kernel"
 		else
@@ -217,7 +217,7 @@ host_tests() {
 	enter sh -c "rustc --edition 2021 --test -D warnings -o /klp/run/host_tests /clone/kernel/livepatch/host_tests.rs && /klp/run/host_tests"
 }
 
-# The tools in Rust: that of `make check-patch` on objects that the tests compile.
+# The tools in Rust: the tool of `make check-patch` on objects that the tests compile.
 tool_tests() { tool_cargo "$1" test --no-fail-fast; }
 
 compile_fail() {
@@ -229,8 +229,8 @@ object_code() {
 	enter python3 /clone/tools/testing/livepatch/object-code.py "llvm-objdump-$LLVM_VERSION" "/klp/build/$build"
 }
 
-# host_part NAME COMMAND...: a part of the suite, whose output has lines with
-# "... N passed" of each program that it runs.
+# host_part NAME COMMAND...: a part of the suite, whose output has a line with
+# "... N passed" for each program that it runs.
 host_part() {
 	local name=$1 log=$KLP_CACHE/log/host-$build-$1.log before=$passed n; shift
 	mkdir -p "$KLP_CACHE/log"
@@ -246,7 +246,7 @@ host_part() {
 	say "  $name: $((passed - before)) ok"
 }
 
-# The tests of the harness and of the set-up wait most of the time: they run beside guests.
+# The tests of the harness and of the set-up mostly wait, so they run beside guests.
 start_host() {
 	! is_foreign "$ARCH" || return 0
 	mkdir -p "$KLP_CACHE/log"
@@ -260,7 +260,7 @@ start_host() {
 		BESIDE+=$!$'\n'
 	done
 }
-# What these have said.
+# The output of these.
 said_beside() { cat "$run/said.host-$1"; return "$(cat "$run/host-$1.status" 2>/dev/null || echo 1)"; }
 
 end_host() {
@@ -278,7 +278,7 @@ end_host() {
 	host_part model tool_tests "$MODEL"
 }
 
-# sum_up: the last lines, however the run ends.
+# sum_up: print the last lines, however the run ends.
 sum_up() {
 	local rc=$?
 	trap - EXIT

@@ -3,7 +3,7 @@
 # Make the source tree of the builds, and keep it up to date: the base kernel,
 # our files laid over it, and the patches applied. A file is written only when
 # its content changes, so that make rebuilds no more than it has to. The file .klp-key
-# in it says what it has; while it is changed there is none.
+# in it is the key of its content; it is missing while the tree is being changed.
 . "$(dirname "$0")/lib.sh"
 
 update_tree() {
@@ -24,8 +24,8 @@ update_tree() {
 	rm -f "$TREE/.klp-key"
 	cd "$scratch"
 	find . -type f -printf '%P\n' | LC_ALL=C sort >"$TREE/.klp-files.new"
-	# Until all is done, the list is that of before and this one: a run that comes after
-	# one that was interrupted knows all that may have to go.
+	# Until all is done, the list includes the previous one: a run after an interrupted one
+	# knows all files that it may have to remove.
 	LC_ALL=C sort -u "$TREE/.klp-files" "$TREE/.klp-files.new" >"$TREE/.klp-files.both"
 	mv "$TREE/.klp-files.both" "$TREE/.klp-files"
 	while IFS= read -r f; do
@@ -34,7 +34,7 @@ update_tree() {
 		cp --remove-destination -p "$f" "$TREE/$f"
 		touch "$TREE/$f"
 	done <"$TREE/.klp-files.new"
-	# What we do not have any more goes back to what the base has.
+	# Files that we do not have any more go back to those of the base.
 	LC_ALL=C comm -23 "$TREE/.klp-files" "$TREE/.klp-files.new" | while IFS= read -r f; do
 		rm -f "$TREE/$f"
 		[ ! -e "$BASE/$f" ] || cp "$BASE/$f" "$TREE/$f"

@@ -2,10 +2,10 @@
 # Sourced by the tests beside it: loading, waiting, checking.
 # shellcheck shell=bash
 #
-# A case begins with start and ends with ok. What it leaves behind is looked at
-# by ok: no patch, no module, and a good patch can still be loaded. Where kobjects
+# A case begins with start and ends with ok, which checks what the case leaves
+# behind: no patch, no module, and a good patch can still be loaded. Where kobjects
 # are released seconds late on purpose, the latter takes longer than most cases,
-# and is tried at the end of a script only.
+# and is tried only at the end of a script.
 
 export LC_ALL=C
 set -u
@@ -34,8 +34,8 @@ trap at_end EXIT
 
 klog() { echo "$1" >/dev/kmsg; }
 
-# plan NUMBER: announce the cases of a script. One that has not as many has failed.
-# What is tried at the end only, where it takes long, is one more.
+# plan NUMBER: announce the cases of a script. A script with another number has failed.
+# The check that is made only at the end, where it takes long, is one more case.
 plan() { echo "plan $(($1 + ${#WORKS_AT_END}))"; }
 
 start() {
@@ -63,8 +63,8 @@ fail() {
 # skip_case REASON: this case does not apply here.
 skip_case() { echo "SKIP ($1)"; }
 
-# again WHY: say that a try of this case did not meet what it needs, and that one more
-# follows. The run counts it in its last lines.
+# again WHY: report that an attempt of this case did not meet the conditions that it
+# needs, and that another one follows. The run counts it in its last lines.
 again() { printf 'again\nAGAIN: %s\n' "$1"; }
 
 # expect_splat REGEX: from here on the log may have lines like this, and the
@@ -109,7 +109,7 @@ expect() { value_is "$1" "$2" || fail "$1 is '$(cat "$1" 2>&1)', not '$2'"; }
 
 target() { insmod "$MODS/klpr_target.ko" "$@" || fail "the target cannot be loaded"; }
 no_target() {
-	# A reader that was just let go may hold on to it for a moment.
+	# A reader that was just released may hold a reference for a moment.
 	wait_until 20 rmmod klpr_target 2>/dev/null || fail "the target cannot be unloaded"
 }
 
@@ -143,14 +143,14 @@ disable() {
 	wait_until 60 gone "$LP/$1" || fail "the transition of $1 does not end"
 }
 
-# unload PATCH: of a patch that is disabled.
+# unload PATCH: unload the module of a disabled patch.
 unload() {
 	wait_until 20 gone "$LP/$1" || fail "$1 is still enabled"
 	wait_until 20 value_is "/sys/module/$1/refcnt" 0 || fail "$1 is still in use"
 	rmmod "$1" || fail "$1 cannot be unloaded"
 }
 
-# clean: nothing is left.
+# clean: check that nothing is left.
 clean() {
 	local left
 	left=$(ls "$LP")
@@ -162,7 +162,7 @@ clean() {
 	expect /proc/1/patch_state -1
 }
 
-# works: a good patch can be loaded and does what it is for.
+# works: check that a good patch can be loaded and does what it is for.
 works() {
 	target
 	expect $TARGET/parameters/one 1
@@ -174,12 +174,12 @@ works() {
 	no_target
 }
 
-# cleanup: what a script has to do when it ends, however that is; it may have one
-# of its own.
+# cleanup: what a script has to do when it ends, however that is; a script may have
+# its own.
 cleanup() { :; }
 
-# long_periods: let tasks of the deadline class have periods of 900 s until the script
-# ends, as those have that test modules hold until they are released.
+# long_periods: allow tasks of the deadline class to have periods of 900 s until the
+# script ends. Tasks that test modules hold until they are released have such periods.
 PERIOD=/proc/sys/kernel/sched_deadline_period_max_us
 long_periods() {
 	PERIOD_WAS=$(cat "$PERIOD")
@@ -187,7 +187,7 @@ long_periods() {
 	echo 1000000000 >"$PERIOD"
 }
 
-# at_end: what is left to do when a script ends.
+# at_end: what remains to be done when a script ends.
 at_end() {
 	local status=$?
 	cleanup

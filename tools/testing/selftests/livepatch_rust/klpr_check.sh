@@ -7,9 +7,9 @@ CTARGET=/sys/module/klpr_check_target
 TRACING=/sys/kernel/tracing
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CPU1=/sys/devices/system/cpu/cpu1/online
-# In one of so many calls the caller gives up its CPU in ftrace's callbacks.
+# In one out of so many calls the caller gives up its CPU in ftrace's callbacks.
 STALL=${STALL:-8}
-# In this file's presence what runs in the background comes to an end.
+# When this file exists, the background functions end.
 STOP=$(mktemp -d)/stop
 BACKGROUND=()
 LOAD_PID=
@@ -28,9 +28,9 @@ target_in() {
 }
 target_out() { wait_until 60 rmmod klpr_check_target 2>/dev/null || fail "the target cannot be unloaded"; }
 
-# remove PATCH: unload a patch that is not enabled any more. With QUIET=y no call
-# is going on meanwhile, so that what a core gets wrong is counted, and does not
-# crash the machine.
+# remove PATCH: unload a patch that is not enabled any more. With QUIET=y no call is
+# in progress meanwhile, so that an error of the core is counted, and does not crash
+# the machine.
 remove() {
 	wait_until 60 gone "$LP/$1" || fail "$1 is still enabled"
 	wait_until 60 value_is "/sys/module/$1/refcnt" 0 || fail "$1 is still in use"
@@ -78,8 +78,8 @@ cpu_goes_and_comes() {
 tracer_on() {
 	case $1 in
 	function*)
-		# With nothing in the filter all functions would be traced, so that there
-		# is always one that does not go with the target.
+		# With nothing in the filter all functions would be traced. So one function
+		# stays in it that does not go away with the target.
 		echo cmdline_proc_show >$TRACING/set_ftrace_filter &&
 			echo 'klpr_check_outer klpr_check_inner' >>$TRACING/set_ftrace_filter &&
 			echo "$1" >$TRACING/current_tracer
@@ -101,7 +101,7 @@ tracer_off() {
 	TRACER=
 }
 
-# find_tracers: those that this kernel has.
+# find_tracers: find the tracers that this kernel has.
 find_tracers() {
 	local kind
 	TRACERS=()
@@ -128,8 +128,8 @@ tracers_come_and_go() {
 	if [ -e "$STOP" ]; then tracer_off; fi
 }
 
-# was_asked: the load has called the functions in both states during transitions, and
-# was held in ftrace's callbacks.
+# was_asked: check that the load has called the functions in both states during
+# transitions, and was held in ftrace's callbacks.
 was_asked() {
 	local what
 	for what in calls stalls asked_unpatched asked_patched; do

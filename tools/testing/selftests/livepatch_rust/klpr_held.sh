@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
-# Sourced by the tests of tasks that are held where a patch's code is yet to be
-# run, or is run by a task that nobody sees: what a transition does meanwhile.
+# Sourced by the tests of tasks that are held before they run a patch's code, or that
+# run it and are not on the task list: what a transition does meanwhile.
 # shellcheck shell=bash
 #
 # A case that fails does so while the patch is still there, lets the task go, and
 # nothing bad happens. Parameters, from the environment:
 #   CASES=REGEX  only the cases with such names
-#   GO_ON=1      go on after a case that has failed
+#   GO_ON=1      continue after a case that has failed
 #   CRASH=1      unload the patch that the task comes back to, where the core
 #                allows it, and let the task go. The kernel does not survive this.
 #
-# Where the core in C is known to fail, the case says so as an expected failure,
-# after having seen it fail.
+# Where the C core is known to fail, the case reports an expected failure, after
+# having seen it fail.
 
-# What a case sets in its subshell is used there.
+# What a case sets in its subshell is only used there.
 # shellcheck disable=SC2030,SC2031
 # shellcheck source-path=SCRIPTDIR source=klpr.sh
 . "$(dirname "${BASH_SOURCE[0]}")/klpr.sh"
@@ -29,7 +29,7 @@ FAILED=
 
 long_periods
 
-# restore: let all go and unload all, after a case that has failed.
+# restore: release all tasks and unload all modules, after a case that has failed.
 restore() {
 	local p
 	echo 1 >$T/parameters/release
@@ -75,7 +75,7 @@ blocker() {
 	wait_until 10 value_is $T/parameters/blocked 1 || fail "no task sleeps"
 }
 
-# The operation under test runs in the background: the core in C waits in there.
+# The operation under test runs in the background: the C core waits in it.
 load_bg() {
 	insmod "$MODS/$1.ko" "${@:2}" &
 	OPERATION=$!
@@ -94,11 +94,11 @@ over() {
 	esac
 }
 
-# over_or_state PATCH VERB STATE: or this shell has got there.
+# over_or_state PATCH VERB STATE: whether it has, or this shell has this state.
 over_or_state() { over "$1" "$2" || value_is /proc/$$/patch_state "$3"; }
 
-# waits PATCH VERB STATE-FILE FROM TO: whether the transition goes on while the
-# task is there, which is looked at for some seconds; or WHY not.
+# waits PATCH VERB STATE-FILE FROM TO: whether the transition is under way as long as
+# the task is there, which is checked for some seconds; WHY if not.
 waits() {
 	local patch=$1 verb=$2 file=$3 from=$4 to=$5 state end
 	wait_until 30 logged_now "'$patch': starting $verb transition" ||
@@ -122,8 +122,8 @@ waits() {
 	is_there || fail "the task was not there all the time"
 }
 
-# must_wait PATCH VERB STATE-FILE FROM TO: of the transition. With the core in C
-# it may be known that it does not, for the reason C_FAILS.
+# must_wait PATCH VERB STATE-FILE FROM TO: check that the transition waits. The C core
+# may be known not to wait, for the reason C_FAILS.
 must_wait() {
 	if waits "$@"; then
 		has_rust_core || [ -z "$C_FAILS" ] ||
@@ -139,7 +139,7 @@ must_wait() {
 crash() {
 	local patch=$A
 	[ "$2" = patching ] || patch=$1
-	# A task may be switched too early, and the patch be kept all the same.
+	# A task may be switched too early, and the patch still not be given back.
 	wait_until 20 over "$1" "$2" || fail "$WHY; but $patch is not given back"
 	echo
 	echo "$WHY"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # Transitions by the thousand, in an order that SEED decides, under load: patches are
 # enabled, disabled, replaced and stacked, their transitions reversed, while their
-# target comes and goes. No task may run a version that it has left, and what was
-# loaded must leave nothing behind. COUNT transitions; no part of the test suites.
+# target is loaded and unloaded. No task may run a version that it has left, and what
+# was loaded must leave nothing behind. COUNT transitions; not part of the test suites.
 . "$(dirname "$0")/klpr.sh"
 . "$(dirname "$0")/klpr_check.sh"
 COUNT=${COUNT:-500}
@@ -13,14 +13,14 @@ PATCHES=(klpr_check_patch_a klpr_check_patch_b klpr_check_patch_c)
 STACK=()		# The patches that are enabled, the oldest first.
 HELD=()			# Readers that sleep in the functions.
 TARGET_IN=
-JOB=			# The target is coming or going.
+JOB=			# Loads or unloads the target.
 transitions=0 loaded=0 reversals=0
 
 cleanup() { storm_off; }
 
 CORE_IN_C=
 has_rust_core || CORE_IN_C=y
-# There a task may be on its way into a patch that is unloaded.
+# With the C core a task may be on its way into a patch that is unloaded.
 QUIET=${QUIET:-$CORE_IN_C}
 
 # chance PERCENT
@@ -35,8 +35,8 @@ check() {
 	storm_runs || fail "the load has ended by itself"
 }
 
-# hold: a task that sleeps in the version of the functions that it has now. Only
-# while they are in the versions that all calls take do transitions wait for it.
+# hold: make a task sleep in its current version of the functions. Transitions wait for
+# it only while the functions are in the version that all calls take.
 hold() {
 	local n=$((${#HELD[@]} + 1))
 	cat $CTARGET/hold >/dev/null &
@@ -50,9 +50,9 @@ release() {
 	HELD=()
 }
 
-# reverse PATCH STATE: reverse the transition of a patch that leads to STATE, some
-# times. A task is held in the version that it leads from. With another one in the
-# version that it leads to, it ends neither here nor there.
+# reverse PATCH STATE: reverse the transition of a patch that leads to STATE, several
+# times. A task is held in the version that it starts from. With another one held in
+# the version that it leads to, it cannot end in either direction.
 reverse() {
 	local patch=$1 state=$2 n=$((1 + RANDOM % 10))
 	hold
@@ -71,7 +71,7 @@ reverse() {
 }
 
 # settle PATCH: wait until its transition is over, and take it off the stack if it is
-# disabled; if it is enabled and replaces, the others.
+# disabled; if it is enabled and replaces, take the others off.
 settle() {
 	local patch=$1 replaces=$2 p rest=()
 	wait_until 120 eval "settled $patch || gone $LP/$patch" || fail "the transition of $patch does not end"
@@ -105,8 +105,8 @@ enable() {
 	settle "$patch" $replaces
 }
 
-# disable_one: any of the stack. Whether a task sleeps in the newest one depends on the
-# functions that it has: its outer(), which calls inner(), or its inner().
+# disable_one: disable any patch of the stack. Whether a task sleeps in the newest one
+# depends on the functions that it has: its outer(), which calls inner(), or its inner().
 disable_one() {
 	local n=${#STACK[@]} patch blocked=
 	[ "$n" != 0 ] || return 0
@@ -122,12 +122,13 @@ disable_one() {
 	settle "$patch" 0
 }
 
-# enable_or_disable: the latter if there is no patch that is not enabled.
+# enable_or_disable: disable one if all patches are enabled.
 enable_or_disable() {
 	if [ "${#STACK[@]}" -lt "${#PATCHES[@]}" ] && chance 65; then enable; else disable_one; fi
 }
 
-# target_comes_or_goes: by itself, or while a patch is enabled or disabled.
+# target_comes_or_goes: load or unload the target, alone or while a patch is enabled or
+# disabled.
 target_comes_or_goes() {
 	case $TRACER in *probe) tracer_off;; esac
 	if [ -n "$TARGET_IN" ]; then
@@ -143,7 +144,7 @@ target_comes_or_goes() {
 	JOB=
 }
 
-# run COUNT: transitions up to that number; then nothing is loaded any more.
+# run COUNT: run transitions up to that number, then unload everything.
 run() {
 	local next=$((SECONDS + 60))
 	checker_in
@@ -175,7 +176,7 @@ run() {
 	clean
 }
 
-# memory: what the kernel has allocated and does not give back under pressure, in kB.
+# memory: the memory that the kernel does not free under pressure, in kB.
 memory() {
 	local cache
 	sleep 3
@@ -190,7 +191,7 @@ left=0
 start "soak: $COUNT transitions, seed $SEED"
 echo
 modules_before=$(lsmod | sort)
-# What is allocated once, or grows to a size that lasts, is there after a few.
+# After a few transitions, one-time allocations are made, and what grows has its size.
 run $((COUNT < 500 ? COUNT / 5 : 100))
 warm=$transitions
 memory_before=$(memory)

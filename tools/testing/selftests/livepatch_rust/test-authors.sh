@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What the API for patches in Rust promises their authors: whatever comes in between,
-# all is freed that belongs to a patch, and nothing that belongs to another one.
+# What the API for patches in Rust promises to authors: whatever happens, all that belongs
+# to a patch is freed, and nothing that belongs to another patch.
 . "$(dirname "$0")/klpr.sh"
 plan 9
 
@@ -14,7 +14,7 @@ off() {
 	unload "$1"
 }
 
-# parameter NAME VALUE: what klpr_rust_more has there.
+# parameter NAME VALUE: check a parameter of klpr_rust_more.
 parameter() { expect /sys/module/klpr_rust_more/parameters/"$1" "$2"; }
 # set_parameter NAME VALUE
 set_parameter() { echo "$2" >/sys/module/klpr_rust_more/parameters/"$1"; }
@@ -22,14 +22,14 @@ set_parameter() { echo "$2" >/sys/module/klpr_rust_more/parameters/"$1"; }
 start "a patch that fails to be initialised leaves nothing"
 target
 refused "No space left on device" klpr_rust_keep2 fail=1
-# It was there when they were dropped, one after the other.
+# The module was still there when they were dropped, one after the other.
 logged "klpr_rust_keep2: first dropped"
 logged "klpr_rust_keep2: second dropped"
 not_logged "klpr_rust_keep2: (disabled|dropped)"
 no_target
 ok
 
-start "a patch that is disabled undoes what nobody takes over"
+start "a patch that is disabled undoes what no patch takes over"
 target
 load klpr_rust_keep1
 one 501
@@ -37,7 +37,7 @@ off klpr_rust_keep1
 logged "klpr_rust_keep1: disabled"
 logged "klpr_rust_keep1: dropped"
 load klpr_rust_keep2
-# What the other one had made is gone, and this has made its own.
+# What the other patch had made is gone, and this one has made its own.
 one 602
 off klpr_rust_keep2
 logged "klpr_rust_keep2: disabled"
@@ -58,7 +58,7 @@ off klpr_rust_keep2
 no_target
 ok
 
-start "a patch that fails to be enabled takes nothing along"
+start "a patch that fails to be enabled takes nothing over"
 target
 load klpr_rust_keep1
 cat $TARGET/sleep_hard >/dev/null &
@@ -67,7 +67,7 @@ load_nowait klpr_rust_keep2
 wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
 expect $LP/klpr_rust_keep2/transition 1
 one 601
-# Reversed, as a task stands in its way.
+# Reversed, as the sleeping task keeps the transition from completing.
 off klpr_rust_keep2
 one 501
 not_logged "klpr_rust_keep2: disabled"
@@ -105,9 +105,9 @@ one 11001
 expect $TARGET/parameters/two 1
 # -55, and once more each of the last two arguments.
 expect $TARGET/parameters/many -36
-# By a structure that bindgen has made of the target's own header.
+# By a structure that bindgen has generated from the target's own header.
 expect $TARGET/parameters/sum -5321
-# What is traced, stacked or loaded anew goes the same way.
+# It is the same when the function is traced, patched twice or loaded anew.
 echo klpr_target_one >/sys/kernel/tracing/set_ftrace_filter
 echo function >/sys/kernel/tracing/current_tracer
 one 11001

@@ -77,7 +77,7 @@ logged "livepatch: symbol position 3 for symbol 'klpr_target_dup' in object 'klp
 no_target
 ok
 
-start "tell symbols of one name apart by sympos"
+start "distinguish symbols of one name by sympos"
 target
 load klpr_patch_a what=dup2
 [ -d "$LP/klpr_patch_a/klpr_target/klpr_target_dup,2" ] || fail "no folder for the second function"
@@ -105,7 +105,7 @@ refused "Device or resource busy" klpr_patch_a what=two
 logged "livepatch: failed to register ftrace handler for function 'klpr_target_one' \(-16\)"
 expect $TARGET/parameters/one 1
 expect $TARGET/parameters/two 2
-# A patch for another function of the object is none of the kprobe's business.
+# The kprobe does not affect a patch for another function of the object.
 load klpr_patch_a what=only_two
 expect $TARGET/parameters/two 102
 disable klpr_patch_a
@@ -114,14 +114,14 @@ rmmod klpr_kprobe
 no_target
 ok
 
-start "keep a function patched when a kprobe comes"
+start "keep a function patched when a kprobe is added"
 target
 load klpr_patch_a
 insmod "$MODS/klpr_kprobe.ko" post=0 || fail "a kprobe that changes nothing cannot be loaded"
 expect $TARGET/parameters/one 101
 rmmod klpr_kprobe
-# Whether one that changes something is refused is up to kprobes; it must not
-# take the function from the patch.
+# Kprobes may or may not refuse one that changes something; it must not take the
+# function from the patch.
 if insmod "$MODS/klpr_kprobe.ko" 2>/dev/null; then
 	expect $TARGET/parameters/one 101
 	rmmod klpr_kprobe
@@ -183,8 +183,8 @@ ok
 
 start "refuse a patch that names a function twice"
 target
-# sysfs notices, and says so with a trace. The module loader keeps EEXIST for
-# itself, and makes EBUSY of it.
+# sysfs detects it, and logs a trace. The module loader keeps EEXIST for itself, and
+# turns it into EBUSY.
 expect_splat "Call Trace:"
 refused "Device or resource busy" klpr_patch_a what=same_func
 logged "sysfs: cannot create duplicate filename .*klpr_patch_a/klpr_target/klpr_target_one,1"

@@ -20,7 +20,7 @@ sleep 2
 expect $P/transition 1
 expect $P/enabled 1
 expect /proc/$SLEEPER/patch_state 0
-# All others have switched, this shell among them.
+# All other tasks have switched, this shell among them.
 expect /proc/$$/patch_state 1
 release
 wait_until 30 settled klpr_patch_a || fail "the transition does not end"
@@ -31,8 +31,7 @@ no_target
 ok
 
 start "wait for a task in the caller of a patched function"
-# Its return address is where the architecture has put it for the call that was
-# redirected.
+# Its return address is where the architecture has saved it for the redirected call.
 target
 load klpr_patch_a what=sleep_new
 cat $TARGET/sleep_hard >/tmp/klpr-sleeper 2>&1 &
@@ -55,14 +54,14 @@ unload klpr_patch_a
 no_target
 ok
 
-start "turn a transition round that waits for a task"
+start "reverse a transition that waits for a task"
 target
 sleeper sleep_hard
 load_nowait klpr_patch_a what=sleep_hard
 sleep 1
 expect $P/transition 1
-echo 0 >$P/enabled || fail "it cannot be turned round"
-# Nobody has to leave anything: the task never got the new function.
+echo 0 >$P/enabled || fail "it cannot be reversed"
+# No task has to leave anything: the sleeping one never got the new function.
 wait_until 30 gone $P || fail "the transition does not end"
 logged "'klpr_patch_a': unpatching complete"
 not_logged "'klpr_patch_a': patching complete"
@@ -71,12 +70,12 @@ release
 no_target
 ok
 
-start "turn a transition round and back again"
+start "reverse a transition, and reverse it again"
 target
 sleeper sleep_hard
 load_nowait klpr_patch_a what=sleep_hard
 sleep 1
-# Two writes in a row: the second finds the first one's transition, or is too
+# Two writes in a row: the second finds the transition of the first, or comes too
 # late for it.
 echo 0 >$P/enabled
 echo 1 >$P/enabled 2>/dev/null
@@ -119,7 +118,7 @@ waited=$(dmesg | awk -F'[][]' -v mark="$MARK" '
 	found && /livepatch: signaling remaining tasks/ { print int($2 - from); exit }')
 [ -n "$waited" ] || fail "no task was signaled"
 [ "$waited" -ge 14 ] || fail "tasks were signaled after $waited s already"
-# The signal is none: the call was to be restarted, in the new function.
+# The signal is fake: the call has to be restarted, in the new function.
 wait "$SLEEPER"
 disable klpr_patch_a
 unload klpr_patch_a
@@ -152,7 +151,7 @@ target thread=spin
 load_nowait klpr_patch_a what=spin_both
 sleep 0.5
 expect $P/transition 1
-# Unloading has the thread leave the function, too.
+# Unloading makes the thread leave the function, too.
 rmmod klpr_target || fail "the target cannot be unloaded"
 wait_until 30 settled klpr_patch_a || fail "the transition does not end"
 expect /proc/cmdline "klpr 100"

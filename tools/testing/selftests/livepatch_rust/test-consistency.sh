@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# No task runs a version that it has left, whatever else is going on.
+# No task runs a version that it has left, whatever else happens meanwhile.
 . "$(dirname "$0")/klpr.sh"
 . "$(dirname "$0")/klpr_check.sh"
 plan 3
 SECONDS_EACH=${SECONDS_EACH:-25}
-# For tests only: the core does not look whether a task stands in ftrace's callbacks.
+# For tests only: the core does not check whether a task is in ftrace's callbacks.
 HOLE=/sys/module/livepatch/parameters/skip_hook_ranges
 
 cleanup() {
@@ -52,7 +52,7 @@ cycle() {
 	for p in a b c; do remove klpr_check_patch_$p; done
 }
 
-# cycles SECONDS: for that long, and three times at least, or until the checker
+# cycles SECONDS: run cycles for that long, and at least three, or until the checker
 # finds something.
 cycles() {
 	local end=$((SECONDS + $1)) n=0
@@ -94,7 +94,7 @@ else
 	ok
 fi
 
-start "find the hole when it is there"
+start "find violations when that check is left out"
 if [ -e "$HOLE" ]; then
 	QUIET=y
 	begin
@@ -102,7 +102,7 @@ if [ -e "$HOLE" ]; then
 	began=$SECONDS
 	cycles 60
 	found=$(violations) took=$((SECONDS - began))
-	# No call is going on that was allowed to be wrong.
+	# Wait for the calls that were allowed to be wrong.
 	echo 1 >$CHECK/pause || fail "calls do not end"
 	echo N >"$HOLE"
 	echo 0 >$CHECK/pause

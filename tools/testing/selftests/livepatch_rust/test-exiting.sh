@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A task that exits and was reaped, and sleeps in a function of a patch. It is not
-# on the list of tasks. A transition must wait for it all the same.
+# A task that exits and was reaped, and sleeps in a function of a patch. It is not on
+# the task list, but a transition must wait for it.
 # shellcheck disable=SC2119
 # shellcheck source-path=SCRIPTDIR source=klpr_held.sh
 . "$(dirname "$0")/klpr_held.sh"
@@ -20,7 +20,7 @@ REASON="it does not see a task that was reaped, and RCU-tasks does not wait for 
 
 is_there() { value_is $T/parameters/sleepers 1 && value_is $T/parameters/sleeper_reaped 1; }
 
-# exit_of KIND: of a thread, a process, or a kernel thread.
+# exit_of KIND: make a thread, a process, or a kernel thread exit.
 exit_of() {
 	PROCESS=
 	case $1 in
@@ -43,13 +43,13 @@ exit_of() {
 
 let_go() {
 	echo 1 >$T/parameters/release
-	wait_until 10 value_is $T/parameters/sleepers 0 || fail "the task does not go on"
+	wait_until 10 value_is $T/parameters/sleepers 0 || fail "the task does not continue"
 	if [ -n "$PROCESS" ]; then
 		kill "$PROCESS"
 		wait "$PROCESS" 2>/dev/null
 	fi
 	operation_done
-	# What the core in C would free now, the task has left.
+	# The task has left what the C core would free now.
 	sleep 0.5
 }
 

@@ -9,8 +9,8 @@ plan 2
 echo N >$FAULT/ignore-gfp-wait
 echo 0 >$FAULT/verbose
 
-# fail_each PARAMETERS: until an enabling gets by without a failure. RENEW is
-# run after each that succeeds.
+# fail_each PARAMETERS: enable a patch until that succeeds without an injected failure.
+# RENEW is run after each success.
 fail_each() {
 	local n failed=0 survived=0
 	for n in $(seq 2000); do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A transition that is forced to end. The code that tasks were forced to leave
-# stays for good, so that this comes last: its modules cannot be unloaded.
+# A transition that is forced to end. The code that tasks were forced to leave stays
+# for good, so this comes last: its modules cannot be unloaded.
 . "$(dirname "$0")/klpr.sh"
 plan 3
 
@@ -22,7 +22,7 @@ logged "livepatch: forcing remaining tasks to the patched state"
 logged "'klpr_patch_a': patching complete"
 echo 1 >$TARGET/parameters/release
 wait
-# Nothing was forced off anything: the module can go as always.
+# No task was forced to leave the patch: the module can be unloaded as usual.
 disable klpr_patch_a
 unload klpr_patch_a
 no_target
@@ -42,7 +42,7 @@ wait_until 10 gone $LP/klpr_patch_b || fail "the transition does not end"
 sleep 0.5
 rmmod klpr_patch_b 2>/dev/null && fail "code that a task is in was unloaded"
 [ "$(cat /sys/module/klpr_patch_b/refcnt)" -gt 0 ] || fail "the module is not held"
-# The task is in the code still, and gets out of it.
+# The task is still in the code, and returns from it.
 echo 1 >/sys/module/klpr_patch_b/parameters/release
 wait
 expect $TARGET/parameters/one 1
@@ -70,5 +70,5 @@ else
 	skip_case "this kernel has no Rust"
 fi
 works
-# Nobody need look at the end, and find the modules that have to stay.
+# No check at the end, which would find the modules that have to stay.
 WORKS_AT_END=

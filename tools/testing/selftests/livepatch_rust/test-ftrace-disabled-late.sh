@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# ftrace disables itself in the middle of a transition that takes a patch off. The
-# transition ends; what ftrace cannot let go of stays in memory.
+# ftrace disables itself in the middle of a transition that disables a patch. The
+# transition ends; what ftrace cannot release stays in memory.
 . "$(dirname "$0")/klpr.sh"
 plan 2
 
@@ -20,7 +20,7 @@ clean() {
 	expect /proc/1/patch_state -1
 }
 
-start "ftrace disables itself while a patch is taken off"
+start "ftrace disables itself while a patch is being disabled"
 target
 load klpr_patch_a what=sleep_new
 cat $TARGET/sleep_hard >/tmp/klpr-sleeper 2>&1 &
@@ -38,8 +38,8 @@ wait "$SLEEPER"
 expect /tmp/klpr-sleeper released
 wait_until 30 gone $LP/klpr_patch_a || fail "the transition does not end"
 wait_until 10 logged_now "ftrace cannot let go of a handler, which stays in memory$" ||
-	fail "nothing is said of the handler"
-# The function is hooked still, and leads to the original, also when the patch is
+	fail "the log does not mention the handler"
+# The function is still hooked, and leads to the original, also when the patch is
 # gone.
 unload klpr_patch_a
 cat $TARGET/sleep_hard >/tmp/klpr-sleeper 2>&1 &
@@ -53,6 +53,6 @@ ok
 start "no patch can be loaded then"
 refused "No such device" klpr_patch_b
 expect $TARGET/parameters/one 1
-# The function that is hooked still.
+# The function is still hooked.
 refused "No such device" klpr_patch_b what=sleep_hard
 ok

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# ftrace disables itself while functions are jumps. Nothing that would need it to
-# patch text begins, and what tasks use stays as it is.
+# ftrace disables itself while functions are jumps. No operation begins that would need
+# it to patch text, and what tasks use stays as it is.
 . "$(dirname "$0")/klpr.sh"
 plan 4
 
@@ -18,7 +18,7 @@ ONE=$TARGET/parameters/one
 WORKS_AT_END=
 works() { :; }
 
-# steady: klpr_patch_a is what it was, and the only one.
+# steady: check that klpr_patch_a is unchanged, and the only patch.
 steady() {
 	expect $P/enabled 1
 	expect $P/transition 0
@@ -55,7 +55,7 @@ ok
 start "loading a patch on top of it is refused then"
 refused "No such device" klpr_patch_b
 steady
-# One for another function of the same object, which is no jump.
+# A patch for another function of the same object, which is no jump.
 refused "No such device" klpr_patch_c what=only_two
 expect $TARGET/parameters/two 2
 ok

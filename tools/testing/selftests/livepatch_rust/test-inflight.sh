@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A task that has chosen a way and not yet gone it: the patch's handler has said
-# where the call goes on, and the task is preempted in ftrace's callbacks. Where
-# it is going is not on its stack. A transition must wait for it: to free what it
-# is going to would be fatal, and to say that it has switched would be wrong.
-# And a task that has gone on from a replacement to another function of its module.
+# A task with a chosen destination that it has not reached yet: the patch's handler has
+# decided where the call continues, and the task is preempted in ftrace's callbacks. The
+# destination is not on its stack. A transition must wait for it: freeing the destination
+# would be fatal, and reporting that the task has switched would be wrong.
+# And a task that a replacement has sent to another function of its module.
 # shellcheck disable=SC2119
 # shellcheck source-path=SCRIPTDIR source=klpr_held.sh
 . "$(dirname "$0")/klpr_held.sh"
@@ -12,7 +12,7 @@ plan 13
 
 is_there() { value_is $T/parameters/held 1; }
 
-# hold FUNCTION MODULE: a task on its way into this function.
+# hold FUNCTION MODULE: hold a task on its way into this function.
 hold() {
 	local try
 	for try in 1 2 3; do
@@ -45,11 +45,11 @@ is_released() {
 	! [ -e "/proc/$HELD" ]
 }
 release() {
-	wait_until 20 is_released || fail "the task does not go on"
+	wait_until 20 is_released || fail "the task does not continue"
 	wait "$HELD" 2>/dev/null
 }
 
-# let_go VALUE: the task goes on, into the function that returns this.
+# let_go VALUE: release the task, which continues into the function that returns this.
 let_go() {
 	release
 	expect $T/parameters/result "$1"
@@ -78,7 +78,7 @@ replaced_same() {
 	replaced "$1" one,two 201
 }
 
-# What was hooked by the patch alone is not hooked any more then, all at once.
+# The functions that only this patch has hooked are unhooked then, all at once.
 disabled() {
 	begin
 	load $A what=one,two
@@ -92,7 +92,7 @@ disabled() {
 	end
 }
 
-# One function of two that were hooked together remains so, for another patch.
+# Of two functions that were hooked together, one stays hooked, for another patch.
 disabled_one() {
 	begin
 	load $A what=one,two
@@ -110,8 +110,8 @@ disabled_one() {
 	end
 }
 
-# start_blocked PATCH: its transition waits for a task as usual, and all others
-# have switched.
+# start_blocked PATCH: start a transition that waits for a task as usual, until all
+# others have switched.
 start_blocked() {
 	load_nowait "$1" what=one,block
 	wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
@@ -185,8 +185,8 @@ stacked() {
 	end
 }
 
-# A kernel thread looks at its own stack where it is preempted, if there is a
-# transition then: one that has waited for it so far.
+# A kernel thread checks its own stack where it is preempted, if there is a transition
+# then: one that has waited for it so far.
 looks_itself() {
 	begin wait=1
 	load $A what=one,two
@@ -209,12 +209,12 @@ looks_itself() {
 	end
 }
 
-# tail VERB: a task sleeps in a function of a patch's module that the replacement
-# ended in the call of, so that the replacement is not on the stack.
+# tail_called VERB: a task sleeps in a function of a patch's module that the replacement
+# has called last, by a jump, so that the replacement is not on the stack.
 tail_called() {
 	local verb=$1
 	is_there() { value_is $T/parameters/blocked 1; }
-	C_FAILS="it looks for the replacement, and not for what that has gone on to"
+	C_FAILS="it searches the stack for the replacement, and not for the function that this has jumped to"
 	begin
 	load $A what=tail
 	blocker

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # KLP-APPEND: isolcpus=1
-# CPU 1 is isolated: a transition sends it no interrupt and gives it no work, but for
-# what patching text does, and its task switches all the same. That a CPU which is
-# not isolated is interrupted is a case of test-switch-reasons.sh.
+# CPU 1 is isolated: a transition sends it no interrupt and queues no work on it, but for
+# what patching text does, and its task still switches. test-switch-reasons.sh has the
+# case of a CPU that is not isolated, and is interrupted.
 . "$(dirname "$0")/klpr.sh"
 plan 3
 
@@ -11,7 +11,7 @@ TRACING=/sys/kernel/tracing
 SKIP_HOOK=/sys/module/livepatch/parameters/skip_exit_hook
 HERE=$(cd "$(dirname "$0")" && pwd)
 
-has_rust_core || { echo "SKIP: this is about interrupts and works of the core in Rust"; exit 4; }
+has_rust_core || { echo "SKIP: this tests interrupts and work items of the core in Rust"; exit 4; }
 grep -qE '^1([,-]|$)' /sys/devices/system/cpu/isolated 2>/dev/null || {
 	echo "SKIP: CPU 1 is not isolated (isolcpus=1)"
 	exit 4
@@ -43,7 +43,7 @@ events() { grep -E -- "$1" $TRACING/trace; }
 ATTEMPT='_R[^ ]*livepatch6switch7Attempt[^ ]*'
 SCHEDULED='_R[^ ]*livepatch11synchronize9Scheduled[^ ]*'
 
-# undisturbed: the end of a transition was recorded, with nothing for CPU 1.
+# undisturbed: check that the end of a transition was recorded, with nothing for CPU 1.
 undisturbed() {
 	events "workqueue_queue_work: .*$SCHEDULED.* cpu=0$" >/dev/null || fail "no wait for CPUs was recorded"
 	events 'ipi_send_cpu: cpu=1 callsite=(rust_helper_klp_|_R.*livepatch|wake_up_if_idle)' &&
@@ -52,7 +52,7 @@ undisturbed() {
 		fail "the attempt was given to CPU 1"
 	[ "$(uname -m)" = ppc64le ] || {
 		events "(workqueue_queue_work: .*$SCHEDULED.* cpu=1$| \[001\] .*workqueue_execute_start: .*$SCHEDULED)" &&
-			fail "CPU 1 was given work that waits for it"
+			fail "the work item that waits for CPU 1 was queued on it"
 	}
 }
 
@@ -69,18 +69,18 @@ cleanup() {
 	end_task
 }
 
-# task: one that spins in user mode on CPU 1.
+# task: start a task that spins in user mode on CPU 1.
 task() {
 	taskset -c 1 "$HERE/klpr_task" spin &
 	PID=$!
-	# The shell is not to tell how it ends.
+	# The shell must not print how it ends.
 	disown "$PID"
 	wait_until 20 grep -qx klpr_task "/proc/$PID/comm" || fail "klpr_task does not run"
 	sleep 0.3
 }
 
 start "a task that spins on an isolated CPU switches, and is not interrupted for it"
-# The tick is one of its ways into the kernel, and patched text another.
+# It enters the kernel by the tick, for example, or by the interrupt of patched text.
 target
 task
 record
@@ -99,8 +99,8 @@ unload klpr_patch_a
 no_target
 ok
 
-# waits: a transition with a task on CPU 1 that does not find the hook, as if it did
-# not enter the kernel: whether it has yet to switch after a while.
+# waits: start a transition with a task on CPU 1 for which the hook is left out, as if it
+# did not enter the kernel: whether it has yet to switch after a while.
 waits() {
 	local was
 	target
@@ -131,7 +131,7 @@ waits() {
 
 start "while it has yet to switch, its CPU is left alone"
 if [ -e $SKIP_HOOK ]; then
-	# Now and then something else runs on its CPU, and a look at its stack at
+	# Now and then something else runs on its CPU, and a check of its stack at
 	# that moment switches it.
 	for try in 1 2 3 4 5; do
 		waits && break
@@ -142,8 +142,8 @@ else
 	skip_case "this kernel has no CONFIG_LIVEPATCH_TEST_EXIT_HOOK"
 fi
 
-# last: the last task to switch does so on CPU 1: whether it was the one to have the
-# transition end. A look at the tasks may be just in time to see it awake, and do it.
+# last: make the last task switch on CPU 1: whether that task made the transition end. An
+# attempt may also find it awake just in time, and end the transition.
 last() {
 	local was
 	target
@@ -152,7 +152,7 @@ last() {
 	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
 	load_nowait klpr_patch_a what=sleep_hard
 	wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
-	# From now on looks at the tasks are rare.
+	# From now on attempts are rare.
 	sleep 2
 	expect $LP/klpr_patch_a/transition 1
 	record
@@ -173,6 +173,6 @@ last() {
 start "the last task switches on an isolated CPU, and the transition ends on another"
 for try in 1 2 3 4 5; do
 	last && break
-	[ "$try" != 5 ] || fail "it was never the task that had the transition end"
+	[ "$try" != 5 ] || fail "the task never made the transition end"
 done
 ok

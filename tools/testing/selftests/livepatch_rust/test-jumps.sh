@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # What a function that jumps to its replacement must not break: replacements that
-# cannot be jumped to, and others that share a function with a patch and are told
-# so. The core in C, which does not make jumps, is the same in all of this.
+# cannot be jumped to, and other users that share a function with a patch and are
+# notified of it. The C core, which makes no jumps, behaves the same in all of this.
 . "$(dirname "$0")/klpr.sh"
 plan 7
 
@@ -14,14 +14,14 @@ SHARE=/sys/module/klpr_share/parameters
 # jump FUNCTION: where it jumps to, if it does.
 jump() { sed -n "s/^klpr_target_$1 .*jump-->\([^+]*\)+0x0\/[^ ]* \[\(.*\)\]$/\2:\1/p" $TRACING/enabled_functions; }
 
-# jumps FUNCTION MODULE:REPLACEMENT: it does. Always so with a core that does not
-# make such.
+# jumps FUNCTION MODULE:REPLACEMENT: check that it jumps there. Always true with a core
+# that makes no jumps.
 jumps() {
 	has_config CONFIG_LIVEPATCH_RUST_JUMP || return 0
 	[ "$(jump "$1")" = "$2" ] || fail "klpr_target_$1 jumps to '$(jump "$1")', not to $2: $(cat $TRACING/enabled_functions)"
 }
 
-# calls FUNCTION: it is patched, but no jump.
+# calls FUNCTION: check that it is patched, but no jump.
 calls() {
 	grep -q "^klpr_target_$1 " $TRACING/enabled_functions || fail "klpr_target_$1 is not hooked"
 	! grep "^klpr_target_$1 " $TRACING/enabled_functions | grep -q "jump-->" || fail "klpr_target_$1 is a jump"
@@ -71,7 +71,7 @@ else
 	ok
 fi
 
-# shared ONE TWO: which direct ops share their functions, 1 for yes.
+# shared ONE TWO: check which direct ops share their functions, 1 for yes.
 shared() {
 	wait_until 20 value_is $SHARE/shared "$1 $2" || fail "shared: '$(cat $SHARE/shared)', not '$1 $2'"
 }
@@ -83,7 +83,7 @@ share() {
 
 no_share() { rmmod klpr_share || fail "klpr_share cannot be unloaded"; }
 
-# share_case NAME: begin a case with direct ops, or say why not.
+# share_case NAME: begin a case with direct ops, or skip it.
 share_case() {
 	start "direct calls: $1"
 	[ "$(uname -m)" = x86_64 ] || { skip_case "the test has a trampoline for x86_64 only"; return 1; }
@@ -118,13 +118,13 @@ if share_case "a function that is not patched any more is not shared any more"; 
 	ok
 fi
 
-# refused_halfway NUMBER ERROR: whichever is asked second does not agree.
+# refused_halfway NUMBER ERROR: the direct ops that is asked second does not agree.
 refused_halfway() {
 	share_case "one that does not agree leaves none shared: $2" || return 0
 	target
 	share refuse_from=2 error="$1"
 	refused "$2" klpr_patch_a what=two
-	[ "$(cat $SHARE/asked)" -ge 2 ] || fail "nobody had agreed before"
+	[ "$(cat $SHARE/asked)" -ge 2 ] || fail "no direct ops had agreed before"
 	shared 0 0
 	expect $ONE 1
 	expect $TWO 2
@@ -143,10 +143,10 @@ refused_halfway() {
 refused_halfway -16 "Device or resource busy"
 refused_halfway -11 "Resource temporarily unavailable"
 
-if share_case "a patch that is refused disturbs nobody"; then
+if share_case "a patch that is refused disturbs no other user"; then
 	target
 	share
-	# A kprobe that does not let a patch have the function.
+	# A kprobe that cannot share the function with a patch.
 	echo "1 0" >$SHARE/probed || fail "no kprobe can be set"
 	shared 1 0
 	refused "Device or resource busy" klpr_patch_a what=two
@@ -160,7 +160,7 @@ if share_case "a patch that is refused disturbs nobody"; then
 	ok
 fi
 
-# No patch takes part, but what a patch that loses some of its functions relies on.
+# No patch is loaded: this tests what a patch that loses some of its functions relies on.
 if share_case "functions that come and go by a filter"; then
 	target
 	share
@@ -170,10 +170,10 @@ if share_case "functions that come and go by a filter"; then
 	shared 1 1
 	echo "0 1" >$SHARE/probed
 	shared 0 1
-	# One that does not agree keeps a function from coming.
+	# A direct ops that does not agree keeps a function from being added.
 	echo 0 >$SHARE/asked
 	echo 1 >$SHARE/refuse_from
-	# Whether register_kprobe() says that it could not be armed depends on the kernel.
+	# Whether register_kprobe() reports that it could not be armed depends on the kernel.
 	echo "1 1" 2>/dev/null >$SHARE/probed
 	shared 0 1
 	expect $ONE 1

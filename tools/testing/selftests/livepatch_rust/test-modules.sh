@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Targets that come and go under enabled patches.
+# Targets that are loaded and unloaded while patches are enabled.
 . "$(dirname "$0")/klpr.sh"
 plan 2
 ROUNDS=${ROUNDS:-50}

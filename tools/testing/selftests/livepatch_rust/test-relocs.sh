@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Livepatch relocations, good ones and damaged ones: a module with numbers out of
-# range is refused before anything of it runs, and what fails half-way is undone.
+# Livepatch relocations, good and damaged: a module with numbers out of range is refused
+# before any of its code runs, and what fails halfway is undone.
 . "$(dirname "$0")/klpr.sh"
 plan 8
 
@@ -15,20 +15,20 @@ cleanup() { rm -rf "$DAMAGED"; }
 noexec="Invalid module format"
 inval="Invalid parameters"
 
-# damaged DAMAGE...: the module with relocations, and this damage, is made.
+# damaged DAMAGE...: make the module with relocations and this damage.
 damaged() {
 	python3 "$TOOL" "$GOOD/klpr_patch_a.ko" "$DAMAGED/klpr_patch_a.ko" "$@" || fail "$TOOL $* failed"
 }
 
-# load_damaged: load the one that was made last.
+# load_damaged: load the module that was made last.
 load_damaged() {
 	MODS=$DAMAGED
 	load klpr_patch_a
 	MODS=$GOOD
 }
 
-# refused_with DAMAGE ERROR REGEX: loading what has this damage fails, and the log
-# says why. What it has of a patch was never asked for anything.
+# refused_with DAMAGE ERROR REGEX: check that loading a module with this damage fails, and
+# the log has the reason. Its patch is never enabled.
 refused_with() {
 	klog "klpr: $1"
 	damaged "$1"
@@ -40,7 +40,7 @@ refused_with() {
 	[ ! -e $TARGET ] || expect $TARGET/parameters/one 1
 }
 
-# target_refused REGEX: the target cannot be loaded, and the log says why.
+# target_refused REGEX: check that the target cannot be loaded, and the log has the reason.
 target_refused() {
 	local before
 	before=$(since | grep -cE -- "$1")
@@ -49,8 +49,8 @@ target_refused() {
 	[ "$(since | grep -cE -- "$1")" -gt "$before" ] || fail "the log has no further line: $1"
 }
 
-# refuse_all SECTION NAME: what is wrong with the relocations of a section of this
-# name, whether its object is there or not.
+# refuse_all SECTION NAME: check each damage of the relocations of a section of this name,
+# whether its object is loaded or not.
 refuse_all() {
 	local r="livepatch: relocation 0 of section $2" s="livepatch: section $2"
 	refused_with "$1:symbol" "$noexec" "$r names a symbol that does not exist \(r_info\)"
@@ -84,7 +84,7 @@ for _ in 1 2 3; do
 done
 disable klpr_patch_a
 unload klpr_patch_a
-# The other way round: the target is there first.
+# The other way round: the target is loaded first.
 target
 load_damaged
 expect $TARGET/parameters/one 101
@@ -94,7 +94,7 @@ no_target
 not_logged "Invalid relocation target"
 ok
 
-start "pay no attention to what the loader overwrites"
+start "ignore what the loader overwrites"
 damaged vmlinux:entsize first:entsize
 load_damaged
 target
@@ -104,7 +104,7 @@ disable klpr_patch_a
 unload klpr_patch_a
 ok
 
-start "let a relocation for vmlinux write what goes when the module runs"
+start "let a relocation for vmlinux write to memory that is freed after init"
 damaged vmlinux:info_init
 load_damaged
 disable klpr_patch_a
@@ -114,11 +114,11 @@ ok
 start "refuse bad relocations for vmlinux"
 refuse_all vmlinux .klp.rela.vmlinux.klpr.vmlinux
 refused_with vmlinux:unknown "$inval" "livepatch: symbol 'klpr_no_such_function' not found in symbol table"
-# Left to the architecture's code, each in its own words.
+# Checked by the architecture's code, each with its own message.
 refused_with vmlinux:type "$noexec" "[Rr]elocation"
 ok
 
-start "refuse bad relocations for a module that is there"
+start "refuse bad relocations for a module that is loaded"
 target
 refuse_all first .klp.rela.klpr_target.klpr.first
 refused_with first:info_init "$noexec" "livepatch: section .* is for a section that does not stay in memory \(sh_info\)"
@@ -130,15 +130,15 @@ expect $TARGET/parameters/one 1
 no_target
 ok
 
-start "refuse bad relocations for a module that is not there"
+start "refuse bad relocations for a module that is not loaded"
 refuse_all second .klp.rela.klpr_target.klpr.second
 refused_with second:info_init "$noexec" "livepatch: section .* is for a section that does not stay in memory \(sh_info\)"
 refused_with second:of_vmlinux "$inval" \
 	"livepatch: invalid access to vmlinux symbol 'klpr_target_two' from module-specific livepatch relocation section"
 ok
 
-# Each attempt to load the target must fail in the same way: what was left of one
-# that has failed would be found by the next, which says so on x86.
+# Each attempt to load the target must fail in the same way: the next attempt would find
+# what a failed one has left, and log it on x86.
 start "undo what was done when a symbol of a later section is not found"
 damaged second:unknown
 load_damaged
@@ -158,7 +158,7 @@ if [ "$(uname -m)" = x86_64 ]; then
 	load_damaged
 	sections=$(python3 - "$DAMAGED/klpr_patch_a.ko" <<-'PY'
 		import struct, sys
-		# The two last sections of all.
+		# The last two sections.
 		count, = struct.unpack_from("<H", open(sys.argv[1], "rb").read(), 60)
 		print(count - 2, count - 1)
 	PY

@@ -23,7 +23,7 @@ sample() {
 # module FILE: load what a sample patches.
 module() { insmod "$SAMPLES/$1.ko" || fail "$1 cannot be loaded"; }
 
-# off PATCH...: disable patches and unload their modules.
+# off PATCH...: disable patches, and unload their modules.
 off() {
 	local p
 	for p in "$@"; do
@@ -39,7 +39,7 @@ sample_refused() {
 	MODS=$MODS_OF_TESTS
 }
 
-# in_order REGEX...: the log of the case has these lines, in this order.
+# in_order REGEX...: check that the log of the case has these lines, in this order.
 in_order() {
 	local rest wanted
 	rest=$(since)
@@ -49,7 +49,7 @@ in_order() {
 	done
 }
 
-# no_sample_left: all modules of the samples are gone.
+# no_sample_left: check that all modules of the samples are gone.
 no_sample_left() {
 	local left
 	left=$(lsmod | awk '/^(rust_)?livepatch_/ { print $1 }')
@@ -61,19 +61,19 @@ done_with() {
 	ok
 }
 
-# described PATCH: the sysfs tree of a patch with modes and values, and the log.
+# described PATCH: print the sysfs tree of a patch with modes and values, and the log.
 described() {
 	(cd "$LP/$1" && find . -printf '%P %m %y\n' | sort
 	for f in enabled transition replace stack_order vmlinux/patched; do echo "$f: $(cat $f)"; done)
 }
 
-# forget_leaks_of FUNCTION: where leaks are looked for, this one leaks on purpose,
-# and nothing else does.
+# forget_leaks_of FUNCTION: where kmemleak searches for leaks, this function leaks on
+# purpose, and nothing else does.
 forget_leaks_of() {
 	local file=/sys/kernel/debug/kmemleak all
 	[ -e $file ] || return 0
-	# What is younger than five seconds is not looked at, and what is found is
-	# reported once it was found twice.
+	# kmemleak ignores what is younger than five seconds, and reports what it has
+	# found twice.
 	sleep 6
 	echo scan >$file
 	sleep 1
@@ -97,7 +97,7 @@ for patch in livepatch_sample rust_livepatch_sample; do
 	disable $patch
 	expect /proc/cmdline "$before"
 	unload $patch
-	# Without the notes of the module loader on modules out of the tree.
+	# Without the module loader's messages about out-of-tree modules.
 	since | sed -n "/klpr: begin of $patch/,\$p" | grep '^livepatch: ' |
 		sed "s/'$patch'/'PATCH'/" >/tmp/klpr-log-$patch
 done
@@ -133,7 +133,7 @@ sample rust_livepatch_sample
 load klpr_patch_a what=vmlinux replace=1
 expect /proc/cmdline "klpr 100"
 unload rust_livepatch_sample
-# This one replaces all, and has no function of theirs.
+# This patch replaces all others, and has none of their functions.
 sample rust_livepatch_state2
 wait_until 20 gone $LP/klpr_patch_a || fail "klpr_patch_a is still there"
 [ "$(cat /proc/cmdline)" = "$before" ] || fail "/proc/cmdline is not what it was"
@@ -189,21 +189,21 @@ in_order "${R}vmlinux: refused" "livepatch: pre-patch callback failed for object
 	"livepatch: failed to enable patch 'rust_livepatch_callbacks'" "${R}dropped, 0 at present"
 done_with
 
-start "stop a leak by shadow variables, and hand them on"
+start "stop a leak by shadow variables, and hand them over"
 module livepatch-shadow-mod
 sleep 2
 sample rust_livepatch_shadow_fix1
 sleep 2
 sample rust_livepatch_shadow_fix2
 unload rust_livepatch_shadow_fix1
-# Those from before the patches leak; those from the first and from the second do not.
+# Dummies from before the patches leak; those of the first and the second patch do not.
 wait_until 60 logged_now "rust_livepatch_shadow_fix2: dummy @ .* leaked!" || fail "nothing leaks"
 wait_until 60 logged_now "rust_livepatch_shadow_fix2: prevented leak" || fail "no leak is prevented"
 wait_until 60 logged_now "rust_livepatch_shadow_fix2: dummy @ .*, checked [1-9]" || fail "nothing is counted"
 made=$(since | grep -c 'rust_livepatch_shadow_fix1: dummy @ .*, expires')
 [ "$made" -gt 0 ] || fail "the first patch has made nothing"
 off rust_livepatch_shadow_fix2
-# What was left was freed when the module went.
+# The remaining ones were freed when the module was unloaded.
 prevented=$(since | grep -c 'rust_livepatch_shadow_fix2: prevented leak')
 made=$(since | grep -c 'rust_livepatch_shadow_fix[12]: dummy @ .*, expires')
 [ "$prevented" = "$made" ] || fail "$made were made, $prevented leaks prevented"
@@ -216,7 +216,7 @@ if [ -e "$MODS/klpr_rust_leaks.ko" ]; then
 	module livepatch-shadow-mod
 	sample livepatch-shadow-fix1
 	wait_until 60 logged_now "livepatch_fix1_dummy_alloc: dummy @" || fail "the patch in C makes nothing"
-	# It replaces that one, and frees what that has made.
+	# It replaces that patch, and frees what that has made.
 	load klpr_rust_leaks
 	wait_until 20 gone $LP/livepatch_shadow_fix1 || fail "the patch in C is still there"
 	freed=$(since | grep -c "livepatch_fix1_dummy_free: ")
@@ -247,14 +247,14 @@ sample rust_livepatch_state2
 level 8 || fail "the level is $(cat /proc/sys/kernel/printk)"
 logged "rust_livepatch_state2: taking over version 1, old level $level_before"
 unload rust_livepatch_state1
-# An older version does not know how to deal with a newer one.
+# An older version cannot take over from a newer one.
 sample_refused "Invalid parameters" rust_livepatch_state1
 level 8 || fail "the level is $(cat /proc/sys/kernel/printk)"
 off rust_livepatch_state2
 level "$level_before" || fail "the level is $(cat /proc/sys/kernel/printk)"
 done_with
 
-start "turn the taking over round"
+start "reverse the taking over of a state"
 target
 cat $TARGET/sleep_hard >/dev/null &
 wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
@@ -272,7 +272,7 @@ level "$level_before" || fail "the level is $(cat /proc/sys/kernel/printk)"
 no_target
 done_with
 
-start "add a check that is missing: kernel.sysrq"
+start "add a missing check: kernel.sysrq"
 sysrq=/proc/sys/kernel/sysrq
 sysrq_before=$(cat $sysrq)
 echo 4096 >$sysrq || fail "the kernel has the check"
@@ -300,11 +300,11 @@ if [ -e "$MODS/klpr_rust_sleep.ko" ]; then
 	wait_until 10 logged_now "klpr_rust_sleep: asleep" || fail "no task sleeps"
 	echo 0 >$LP/klpr_rust_sleep/enabled || fail "it cannot be disabled"
 	sleep 2
-	# Its stack is reliable, and what keeps the frame of the replacement is on it.
+	# Its stack is reliable, and has the wrapper that keeps the replacement's frame.
 	expect $LP/klpr_rust_sleep/transition 1
 	expect /proc/$sleeper/patch_state 1
 	expect /proc/$$/patch_state 0
-	echo 1 >$LP/klpr_rust_sleep/enabled || fail "it cannot be turned round"
+	echo 1 >$LP/klpr_rust_sleep/enabled || fail "it cannot be reversed"
 	wait_until 30 settled klpr_rust_sleep || fail "the transition does not end"
 	expect $TARGET/parameters/one 401
 	wait "$sleeper"
@@ -319,7 +319,7 @@ fi
 start "call a function that is not exported"
 UNEXPORTED=$SAMPLES/rust_livepatch_unexported
 if [ -e "$UNEXPORTED.linked.ko" ]; then
-	# As it comes from the linker, it has no address.
+	# As the linker has made it, it has no address.
 	sample_refused "Unknown symbol in module" rust_livepatch_unexported
 	logged "livepatch: 'uptime_proc_show' has no address: give the patch's module to .objtool klp post-link."
 	insmod "$UNEXPORTED.linked.ko" || fail "the module cannot be loaded"

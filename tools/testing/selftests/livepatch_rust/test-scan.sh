@@ -1,10 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Tasks of which the words on the stack do not say all: a tracer keeps where one
-# returns to, or it is in code that was generated. A transition must not take them to
-# be clear, and does without the rule that is for them, which can be left out. And
-# tasks preempted in the kernel, of which the words do say all, if it is known what
-# belongs to a function.
+# Tasks whose stack does not show everything: a tracer keeps a return address, or the task
+# is in generated code. A transition must not take them to be clear, and would without the
+# rule for them, which the tests can leave out. And tasks preempted in the kernel, whose
+# stack does show everything, if all parts of a function are known.
 . "$(dirname "$0")/klpr.sh"
 TRACING=/sys/kernel/tracing
 HOOKS=/sys/module/livepatch/parameters
@@ -13,8 +12,8 @@ plan 7
 
 can_skip() { has_config CONFIG_STACK_SCAN && [ -e "$HOOKS/skip_$1" ]; }
 
-# Tracers of the function that the task sleeps in: what the task returns to when it
-# is done is the function to be patched, and they keep the address.
+# Tracers of the function that the task sleeps in: it returns to the function to be
+# patched, and the tracers keep the address.
 fgraph_on() {
 	echo klpr_target_sleep_hard >$TRACING/set_ftrace_filter
 	echo function_graph >$TRACING/current_tracer
@@ -28,7 +27,7 @@ kretprobe_off() { rmmod klpr_hook; }
 fprobe_on() { insmod "$MODS/klpr_hook.ko" how=fprobe_exit func=klpr_target_sleep_hard; }
 fprobe_off() { rmmod klpr_hook; }
 
-# sleeper TRACER: a task that sleeps below the function to be patched, traced.
+# sleeper TRACER: start a traced task that sleeps in a callee of the function to be patched.
 sleeper() {
 	target
 	"$1_on" || fail "$1 does not work"
@@ -39,26 +38,27 @@ sleeper() {
 no_sleeper() {
 	echo 1 >$TARGET/parameters/release
 	wait "$PID"
-	"$1_off" || fail "$1 cannot be taken away"
+	"$1_off" || fail "$1 cannot be removed"
 	disable klpr_patch_a
 	unload klpr_patch_a
 	no_target
 }
 
-# others_switch PATCH: all but the task have switched.
+# others_switch: wait until all but the task have switched.
 others_switch() {
 	wait_until 30 value_is /proc/$$/patch_state 1 || fail "the test's shell does not switch"
 	pause 1
 }
 
-# waits: the transition waits for the task.
+# waits: check that the transition waits for the task.
 waits() {
 	others_switch
 	expect $LP/klpr_patch_a/transition 1
 	expect "/proc/$PID/patch_state" 0
 }
 
-# must_wait RULE: the transition waits for the task, and would not without this rule.
+# must_wait RULE: check that the transition waits for the task, and would not without this
+# rule.
 must_wait() {
 	waits
 	if can_skip "$1"; then
@@ -91,14 +91,14 @@ long_periods
 
 is_held() { value_is $SLOT/parameters/held "$1"; }
 
-# hold: a task is preempted in klpr_slot, which is loaded.
+# hold: start a task that is preempted in klpr_slot, which is loaded.
 hold() {
 	cat $SLOT/hold >/dev/null &
 	PID=$!
 	wait_until 20 is_held 1 || fail "the task is not held"
 }
 
-# let_go COUNT: these many tasks are still held; release them, and clean up.
+# let_go COUNT: check that this many tasks are still held, release them, and clean up.
 let_go() {
 	is_held "$1" || fail "$1 tasks are not held any more"
 	echo 1 >$SLOT/parameters/release
@@ -109,7 +109,7 @@ let_go() {
 	wait_until 20 rmmod klpr_slot || fail "klpr_slot cannot be unloaded"
 }
 
-# in_slot: a task is preempted in the slot of a kprobe.
+# in_slot: start a task that is preempted in the slot of a kprobe.
 is_optimized() { grep -q 'klpr_slot_fill.*\[OPTIMIZED\]' /sys/kernel/debug/kprobes/list; }
 in_slot() {
 	local page word found=
@@ -144,8 +144,8 @@ if [ -e "$MODS/klpr_slot.ko" ]; then
 	if has_rust_core || ! has_config CONFIG_UNWINDER_ORC; then
 		waits
 	else
-		# The core in C does not know that there are such parts.
-		wait_until 60 settled klpr_patch_a || fail "the core in C has become better"
+		# The C core does not know that there are such parts.
+		wait_until 60 settled klpr_patch_a || fail "the core in C waits, which it is known not to do"
 	fi
 	let_go 1
 	ok
@@ -153,21 +153,21 @@ else
 	skip_case "the test has such a function for x86_64 and s390 only"
 fi
 
-start "a task in such a part of what a nop leads to, when the transition is reversed"
+start "a task in such a part of the function that a nop leads to, when the transition is reversed"
 if [ -e "$MODS/klpr_slot.ko" ]; then
 	target
 	cat $TARGET/sleep_hard >/dev/null &
 	wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
 	insmod "$MODS/klpr_slot.ko" cold=1 || fail "klpr_slot cannot be loaded"
 	load klpr_patch_a what=split
-	# The sleeper keeps it from ending.
+	# The sleeper keeps the transition from ending.
 	load_nowait klpr_patch_b what=sleep_caller replace=1
 	others_switch
 	hold
 	grep -q 'klpr_split\.cold' /proc/$PID/stack || fail "the task is not there: $(cat /proc/$PID/stack)"
 	expect "/proc/$PID/patch_state" 1
 	echo 0 >$LP/klpr_patch_b/enabled || fail "it cannot be reversed"
-	# The core in C does not know that there are such parts.
+	# The C core does not know that there are such parts.
 	if has_rust_core; then
 		wait_until 30 value_is /proc/$$/patch_state 0 || fail "the test's shell does not switch"
 		pause 1

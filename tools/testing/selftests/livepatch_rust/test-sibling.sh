@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A task sleeps in a replacement that another replacement went on to by a sibling
-# call: one frame for two calls that were redirected. Its stack still shows the
-# function that made the first call.
+# A task sleeps in a replacement that another replacement has called by a sibling call:
+# one frame for two redirected calls. Its stack still shows the function that made the
+# first call.
 . "$(dirname "$0")/klpr.sh"
 plan 2
 
@@ -20,13 +20,13 @@ trace_nothing() {
 }
 cleanup() { [ ! -e $TRACING/current_tracer ] || trace_nothing; }
 
-# waits_for_caller: a patch of the function that called the first replacement waits
-# for the task, and for no other.
+# waits_for_caller: check that a patch of the function that called the first replacement
+# waits for the task, and for no other.
 waits_for_caller() {
 	cat $TARGET/sleep_hard >/tmp/klpr-sleeper 2>&1 &
 	SLEEPER=$!
 	wait_until 10 value_is $SIBLING/sleepers 1 || fail "no task sleeps"
-	# Or this test shows nothing.
+	# Otherwise this test shows nothing.
 	grep -q klpr_second "/proc/$SLEEPER/stack" || fail "the task is not in klpr_second()"
 	! grep -q klpr_first "/proc/$SLEEPER/stack" || fail "klpr_first() made no sibling call"
 	load_nowait klpr_patch_b what=sleep_caller
@@ -58,7 +58,7 @@ ok
 
 start "the same while their returns are traced"
 if grep -qsw function_graph $TRACING/available_tracers; then
-	# Return addresses are in one of two other places then, turn by turn.
+	# Return addresses alternate between two other places then.
 	target
 	load klpr_sibling
 	trace_returns

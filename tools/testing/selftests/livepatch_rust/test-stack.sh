@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Several patches: stacked, taken off, replaced.
+# Several patches: stacked, disabled, replaced.
 . "$(dirname "$0")/klpr.sh"
 plan 4
 
-start "take three stacked patches off in order"
+start "disable three stacked patches in order"
 target
 for p in a b c; do load klpr_patch_$p; done
 expect $TARGET/parameters/one 301
@@ -52,7 +52,7 @@ unload klpr_patch_b
 no_target
 ok
 
-start "turn the replacing round: the old patch stays"
+start "reverse a replacement: the old patch stays"
 target
 cat $TARGET/sleep_hard >/dev/null &
 wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"

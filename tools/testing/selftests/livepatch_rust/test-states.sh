@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A callback may ask for the state that earlier patches have brought from where it
-# likes: klp_get_prev_state() takes no lock.
+# A callback may ask for the state of earlier patches in any context:
+# klp_get_prev_state() takes no lock.
 . "$(dirname "$0")/klpr.sh"
 plan 5
 
-# asks HOW VERSION: the callback finds this one, or none, which is 0.
+# asks HOW VERSION: check that the callback finds this version, or none, which is 0.
 asks() {
 	load klpr_prev how="$1"
 	expect /sys/module/klpr_prev/parameters/found "$2"
@@ -28,7 +28,7 @@ for how in direct spinlock work stop_machine; do
 	target
 	load klpr_patch_a state_version=1
 	asks "$how" 1
-	# The newest is found, whatever comes after it.
+	# The newest is found, whatever is loaded after it.
 	load klpr_patch_b state_version=3
 	asks "$how" 3
 	load klpr_patch_c

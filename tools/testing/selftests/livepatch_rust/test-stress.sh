@@ -18,7 +18,7 @@ load_off() {
 }
 cleanup() { load_off; }
 
-# rounds SECONDS: enable and disable for that long, and three times at least.
+# rounds SECONDS: enable and disable for that long, and at least three times.
 rounds() {
 	local end=$((SECONDS + $1)) n=0
 	while [ "$SECONDS" -lt "$end" ] || [ "$n" -lt 3 ]; do

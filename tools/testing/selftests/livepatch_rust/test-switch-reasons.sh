@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Each task switches for the reason that is meant for it, as the trace event says.
-# Tests run on CPU 0; a task that is to be alone on its CPU has CPU 1.
+# Each task switches for the reason that the test expects, by the trace event. Tests run
+# on CPU 0; a task that must be alone on its CPU has CPU 1.
 . "$(dirname "$0")/klpr.sh"
 plan 12
 
@@ -37,14 +37,14 @@ on_cpu() {
 	taskset -c "$@" &
 	PID=$!
 	PIDS+=("$PID")
-	# The shell is not to tell how it ends.
+	# The shell must not print how it ends.
 	disown "$PID"
 }
 
 # task COMMAND...: the same on CPU 1, and wait until it is there.
 task() {
 	on_cpu 1 "$@"
-	# It is the program and not its shell or taskset any more.
+	# The program runs, and not its shell or taskset any more.
 	wait_until 20 grep -qx "$(basename "$1" | cut -c1-15)" "/proc/$PID/comm" || fail "$* does not run"
 	sleep 0.3
 }
@@ -61,27 +61,27 @@ stop_recording() {
 	echo 0 >$TRACING/events/ipi/ipi_send_cpu/enable 2>/dev/null
 }
 
-# events PATTERN: what the trace has of it.
+# events PATTERN: print the matching lines of the trace.
 events() { grep -E -- "$1" $TRACING/trace; }
 show_events() { events klp_task_switch: | tail -n 40 | sed 's/^/    /'; }
 
-# reason PID DIRECTION: the reasons for which it switched. The idle tasks all have the
+# reason PID DIRECTION: print the reasons for which it switched. All idle tasks have the
 # PID 0: "0 comm=swapper/1".
 reason() { events "klp_task_switch: pid=$1 .*direction=$2 reason=" | sed 's/.* reason=//' | sort -u | xargs; }
 
-# went PID DIRECTION WAY
+# went PID DIRECTION REASON: check that it switched for that reason.
 went() {
 	local was
 	was=$(reason "$1" "$2")
 	[ "$was" = "$3" ] || {
 		show_events
-		fail "task $1 switched to $2 by '$was', not by $3"
+		fail "task $1 switched to $2 for the reason '$was', not $3"
 	}
 }
 
-# there PID REASON: patch the target, with a task that is to switch for that reason in one
-# of five tries: it may be preempted, or, if it is an idle one, something else run
-# on its CPU, at the moment when somebody looks at it.
+# there PID REASON: patch the target, with a task that must switch for that reason in one
+# of five attempts: the task may be preempted, or, if it is an idle one, something else
+# may run on its CPU, at the moment when the core checks it.
 there() {
 	local try was
 	for try in 1 2 3 4 5; do
@@ -94,12 +94,12 @@ there() {
 		[ "$was" != "$2" ] || return 0
 	done
 	show_events
-	fail "task $1 has switched by '$was' each time, not by $2"
+	fail "task $1 has switched for the reason '$was' each time, not $2"
 }
 
-# there_and_back REASON: patch and unpatch, with a task that is to switch for that reason.
-# A task that runs may have been preempted at the moment when somebody looks at
-# it, and then switches by that look; it has more than one try.
+# there_and_back REASON: patch and unpatch, with a task that must switch for that reason.
+# A task that runs may be preempted at the moment when the core checks it, and then
+# switches by that check; there is more than one attempt.
 there_and_back() {
 	local try tries=1 there back
 	[ "$1" != exit_to_user ] || tries=5
@@ -115,7 +115,7 @@ there_and_back() {
 		[ "$there $back" != "$1 $1" ] || break
 		[ "$try" -lt "$tries" ] || {
 			show_events
-			fail "task $PID switched by '$there' and back by '$back', not by $1"
+			fail "task $PID switched for the reason '$there' and back for '$back', not $1"
 		}
 		unload klpr_patch_a
 		no_target
@@ -154,7 +154,7 @@ if [ -d $TRACING/events/ipi/ipi_send_cpu ]; then
 		unload klpr_patch_a
 		no_target
 	done
-	# CPU 1 idles next: no reason to interrupt it.
+	# Next, CPU 1 is idle: no reason to interrupt it.
 	end_tasks
 	sleep 0.5
 	record
@@ -212,7 +212,7 @@ start "a kernel thread that goes to sleep switches in the scheduler"
 target thread=spin_freezable
 PID=$(pgrep -x klpr_thread)
 record
-# It spins in a function of the patch: nobody else can switch it.
+# It spins in a function of the patch: nothing else can switch it.
 load_nowait klpr_patch_a what=spin
 sleep 1
 expect $LP/klpr_patch_a/transition 1
@@ -226,7 +226,7 @@ unload klpr_patch_a
 no_target
 ok
 
-start "a kernel thread that is always busy, and gives way, switches in the scheduler"
+start "a kernel thread that is always busy, and yields, switches in the scheduler"
 target thread=yield
 PID=$(pgrep -x klpr_thread)
 taskset -pc 1 "$PID" >/dev/null || fail "it cannot be moved"
@@ -278,14 +278,14 @@ unload klpr_patch_a
 no_target
 ok
 
-# stuck: a transition without the hook, with a task that spins alone on its CPU:
+# stuck: start a transition without the hook, with a task that spins alone on its CPU:
 # whether the task has yet to switch after a while.
 stuck() {
 	local was transition state
 	target
 	load klpr_patch_a
-	# Timers of a CPU that idles run on one that does not, and with them the
-	# work that looks at the tasks. Where it runs the task does not.
+	# Timers of an idle CPU run on a busy one, and with them the work item that
+	# switches the tasks. Where it runs, the task does not.
 	on_cpu 0 "$HERE/klpr_task" spin
 	task "$HERE/klpr_task" spin
 	echo Y >$SKIP_HOOK
@@ -303,7 +303,7 @@ stuck() {
 	fi
 	events 'reason=exit_to_user' >/dev/null && fail "the hook was not left out"
 	echo N >$SKIP_HOOK
-	# It is the last one.
+	# It is the last task.
 	end_tasks
 	stop_recording
 	wait_until 30 gone $LP/klpr_patch_a || fail "the transition does not end"
@@ -314,12 +314,12 @@ stuck() {
 
 start "without the hook a task that spins alone on its CPU does not switch"
 if has_config CONFIG_PREEMPT_RT; then
-	# They preempt the task, and it switches by a look at its stack; or, if they
-	# cannot, whoever waits for RCU waits for the task.
+	# They preempt the task, and it switches by a check of its stack; or, if they
+	# cannot, all that wait for RCU wait for the task.
 	skip_case "on PREEMPT_RT a CPU with RCU's threads is no task's alone"
 elif [ -e $SKIP_HOOK ]; then
-	# Now and then something else has to run on its CPU. If somebody looks at
-	# its stack at that moment, it switches after all.
+	# Now and then something else has to run on its CPU. If the core checks its
+	# stack at that moment, it switches after all.
 	for try in 1 2 3 4 5; do
 		stuck && break
 		[ "$try" != 5 ] || { show_events; fail "it has switched each time"; }

@@ -81,8 +81,8 @@ no_target
 ok
 
 start "disable patches in any order"
-# Which order is right is up to the user: the newest patch for a function wins,
-# whatever is taken from below it.
+# The user decides on the order: the newest patch for a function wins, whatever is
+# disabled before it.
 target
 load klpr_patch_a
 load klpr_patch_b

@@ -1,9 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A patched function that others hook, too, before it is patched or after that:
-# who is let in, who is called, and what the function returns. The core in C and
-# the one in Rust are the same in this, also where the latter has made the
-# function a jump.
+# A patched function that other users hook, too, before it is patched or after that:
+# which user is accepted, which is called, and what the function returns. The C core and
+# the Rust core behave the same, also where the latter has made the function a jump.
 . "$(dirname "$0")/klpr.sh"
 plan 22
 
@@ -12,15 +11,15 @@ INJECT=/sys/kernel/debug/fail_function
 ONE=$TARGET/parameters/one
 HOOK=/sys/module/klpr_hook
 
-# is_jump REPLACEMENT: the function is a jump to there. Always so with a core that
-# does not make such.
+# is_jump REPLACEMENT MODULE: whether the function is a jump to there. Always true with a
+# core that makes no jumps.
 is_jump() {
 	has_config CONFIG_LIVEPATCH_RUST_JUMP || return 0
 	grep '^klpr_target_one ' $TRACING/enabled_functions | grep -q "jump-->$1+0x0/.* \[$2\]"
 }
 is_no_jump() { ! grep '^klpr_target_one ' $TRACING/enabled_functions | grep -q "jump-->"; }
 
-# attach USER: prints nothing, or the error.
+# attach USER: attach it; print nothing, or the error.
 attach() {
 	case $1 in
 	tracer|graph)
@@ -55,7 +54,7 @@ detach() {
 	esac
 }
 
-# calls USER: how often it was called so far.
+# calls USER: print how often it was called so far.
 calls() {
 	case $1 in
 	tracer|graph) grep -c 'klpr_target_one\|klpr_one' $TRACING/trace;;
@@ -64,7 +63,7 @@ calls() {
 	esac
 }
 
-# returns USER VALUE: the function does, and the user is called.
+# returns USER VALUE: check that the function returns this, and the user is called.
 returns() {
 	local before
 	before=$(calls "$1")
@@ -72,8 +71,8 @@ returns() {
 	[ "$1" = injection ] || [ "$(calls "$1")" -gt "$before" ] || fail "$1 was not called"
 }
 
-# before USER PATCH VALUE: the user comes first. PATCH is yes, or the error with
-# which the patch is refused; VALUE what the function returns of both.
+# before USER PATCH VALUE: the user comes first. PATCH is yes, or the error with which
+# the patch is refused; VALUE is what the function returns with both.
 before() {
 	start "$1 before the patch: $2, $3"
 	[ -z "$why_not" ] || { skip_case "$why_not"; return; }
@@ -110,9 +109,8 @@ before() {
 	ok
 }
 
-# after USER ATTACH VALUE: the patch comes first. ATTACH is yes, or the error with
-# which the user is refused, or unheard if it is not told that it will never be
-# called.
+# after USER ATTACH VALUE: the patch comes first. ATTACH is yes, or the error with which
+# the user is refused, or unheard if it gets no error but is never called.
 after() {
 	start "$1 after the patch: $2, $3"
 	[ -z "$why_not" ] || { skip_case "$why_not"; return; }
@@ -141,7 +139,7 @@ after() {
 		unload klpr_patch_a
 		unload klpr_patch_b
 	elif [ "$2" = unheard ]; then
-		# The kernel's register_kprobe() says that all is well.
+		# The kernel's register_kprobe() reports success.
 		[ -z "$error" ] || fail "it is refused: $error"
 		expect $ONE 101
 		[ "$(calls "$1")" = 0 ] || fail "$1 was called"
