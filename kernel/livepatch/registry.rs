@@ -50,13 +50,7 @@ pub(crate) struct Registry {
 global_lock! {
     // SAFETY: `init` is called at boot, before there can be a module.
     /// Serialises all changes, and owns what they change.
-    pub(crate) unsafe(uninit) static KLP_MUTEX: Mutex<Registry> = Registry {
-        // SAFETY: It is the one for this mutex.
-        locked: unsafe { Locked::new() },
-        patches: KVec::new(),
-        transition: None,
-        redirects: Redirects::new(),
-    };
+    pub(crate) unsafe(uninit) static KLP_MUTEX: Mutex<Registry> = Registry::empty();
 }
 
 /// Initialises the mutex, and the list of patches that needs none.
@@ -122,6 +116,17 @@ pub(crate) fn attempt() {
 }
 
 impl Registry {
+    /// No patch, for [`KLP_MUTEX`].
+    const fn empty() -> Self {
+        Self {
+            // SAFETY: Called once, for what the mutex protects.
+            locked: unsafe { Locked::new() },
+            patches: KVec::new(),
+            transition: None,
+            redirects: Redirects::new(),
+        }
+    }
+
     /// Whether `patch` is the one in transition.
     fn is_in_transition(&self, patch: &Patch) -> bool {
         let in_transition = self.transition.as_ref().map(Transition::patch);

@@ -87,9 +87,9 @@ impl Link {
 }
 
 /// A variable that was made and is not linked.
-struct New(NonNull<Shadow>);
+struct Unlinked(NonNull<Shadow>);
 
-impl New {
+impl Unlinked {
     /// Makes a variable with `size` bytes of data, all zero.
     fn new(key: Key, size: usize, gfp: bindings::gfp_t) -> Option<Self> {
         let size = size.checked_add(offset_of!(Shadow, data))?;
@@ -107,7 +107,7 @@ impl New {
     }
 }
 
-impl Drop for New {
+impl Drop for Unlinked {
     fn drop(&mut self) {
         // SAFETY: `new` has allocated it, and there is no other pointer to it.
         unsafe { bindings::kfree(self.0.as_ptr().cast()) };
@@ -162,7 +162,7 @@ impl Bucket {
     }
 
     /// Links a variable.
-    fn push(&self, _writer: &mut Writer, new: New) {
+    fn push(&self, _writer: &mut Writer, new: Unlinked) {
         let new = ManuallyDrop::new(new);
         let Self(Link(first)) = self;
         // SAFETY: It is initialised, and not linked yet.
@@ -170,7 +170,7 @@ impl Bucket {
         next.store(first.load(Relaxed), Relaxed);
         // Pairs with the acquire load in `Link::get`.
         //
-        // INVARIANT: It is initialised, and was allocated by `New::new`.
+        // INVARIANT: It is initialised, and was allocated by `Unlinked::new`.
         first.store(new.0.as_ptr(), Release);
     }
 
@@ -196,7 +196,7 @@ impl Bucket {
             link.0.store(this.next.0.load(Relaxed), Release);
             count += 1;
             dtor(this.key.obj, data_of(shadow));
-            // SAFETY: `New::new` has made it by `kzalloc()`, and it is unlinked. `rcu`
+            // SAFETY: `Unlinked::new` has made it by `kzalloc()`, and it is unlinked. `rcu`
             // is for this.
             unsafe { bindings::kvfree_call_rcu(&raw mut (*shadow).rcu, shadow.cast()) };
         }
@@ -233,7 +233,7 @@ fn make(
     if let Some(data) = find() {
         return Made::Existing(data);
     }
-    let Some(new) = New::new(key, size, gfp) else {
+    let Some(new) = Unlinked::new(key, size, gfp) else {
         return Made::None;
     };
 
