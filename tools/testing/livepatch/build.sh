@@ -147,15 +147,15 @@ build_all() {
 		[ ! -e "$stamp" ] || [ "$(cat "$stamp")" = "$key" ] || rm -f "$stamp"
 	done
 	rm -f "$out/.klp-built-$goal"
-	step "Configuring $name" "look at the lines above" configure
+	step "Configuring $name" "see the lines above" configure
 	if [ $# != 0 ]; then
-		compile "Building $* of $name" "look at the lines above" kmake "$name" "$@"
+		compile "Building $* of $name" "see the lines above" kmake "$name" "$@"
 	else
-		compile "Building $name" "look at the lines above" build
+		compile "Building $name" "see the lines above" build
 		if [ "$goal" = bench ]; then
-			compile "Building the benchmark for $name" "look at the lines above" build_bench
+			compile "Building the benchmark for $name" "see the lines above" build_bench
 		else
-			compile "Building the tests' modules for $name" "look at the lines above" build_tests
+			compile "Building the tests' modules for $name" "see the lines above" build_tests
 		fi
 	fi
 	rm -f "$out/.klp-warned-$goal"

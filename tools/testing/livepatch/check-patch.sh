@@ -63,10 +63,10 @@ build_out_of_tree() { # FOLDER OBJECT...
 
 build_object() { # FOLDER NAME
 	case $1 in
-	/*) step "Building $2.o of $1 with debug information" "look at the lines above" \
+	/*) step "Building $2.o of $1 with debug information" "see the lines above" \
 		with_lock "build-$debug" build_own "$debug" "$1" "$2.o";;
 	samples/*) script build.sh "$ARCH" "$CORE" debuginfo "$1/$2.o";;
-	*) step "Building $2.o of $debug" "look at the lines above" with_lock "build-$debug" build_out_of_tree "$1" "$2.o";;
+	*) step "Building $2.o of $debug" "see the lines above" with_lock "build-$debug" build_out_of_tree "$1" "$2.o";;
 	esac
 }
 

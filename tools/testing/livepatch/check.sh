@@ -147,7 +147,7 @@ main() {
 	lint=$build-lint
 	# Warnings about our files are errors, whenever they were compiled.
 	attempt "The build" env KLP_STRICT=y "$KLP_TOOLS/build.sh" "$ARCH" rust "$CONFIG"
-	[ "$status" = 0 ] || die "there is no build to look at" "see above"
+	[ "$status" = 0 ] || die "there is no build to check" "see above"
 	for check in $CHECKS; do
 		case $check in
 		format) finding "rustfmt" check_format;;

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Compile patches that must not compile, and compare what the compiler says.
+"""Compile patches that must not compile, and compare the compiler's errors.
 
 Each file in FOLDER is compiled as a module of the kernel in BUILD, with the
 command that has compiled the sample patch; each in FOLDER/core as a file of the
-livepatch core in CORE, with the command that has compiled that. A comment `//~ ERROR: text` says
-that there is an error whose span begins in this line and which has this text;
-`//~^ ERROR: text` that it begins in the line above. Files that begin with `ok-`
-compile.
+livepatch core in CORE, with the command that has compiled that. A comment
+`//~ ERROR: text` announces an error whose span begins in this line and which has
+this text; `//~^ ERROR: text` one that begins in the line above. Files whose names
+begin with `ok-` compile.
 
 Usage: compile-fail.py BUILD FOLDER CORE
 """
@@ -35,12 +35,12 @@ def command(build, built, out):
         sys.exit(f"error: {built}.o was not built as expected; type: make modules")
     line = re.sub(r"--emit=\S+|--out-dir \S+", "", match.group(1)).replace("$$", "$")
     line = re.sub(r"\bOBJTREE=\S+", f"OBJTREE={build}", line)
-    # Not to /dev/null: rustc puts a file in the place of what -o names.
+    # Not to /dev/null: rustc replaces the file that -o names.
     return f"{line} --emit=metadata --error-format=json --out-dir {out}"
 
 
 def in_core(core, source, out):
-    """Return the root of a copy of the core that has the file as one of its own."""
+    """Return the root of a copy of the core that includes the file."""
     copy = pathlib.Path(out) / "core"
     shutil.rmtree(copy, ignore_errors=True)
     copy.mkdir()
@@ -53,7 +53,7 @@ def in_core(core, source, out):
 
 
 def expected(source):
-    """Return what the comments announce: a list of line and text."""
+    """Return the errors that the comments announce: a list of line and text."""
     found = []
     for number, line in enumerate(source.read_text().splitlines(), 1):
         marker = MARKER.search(line)
@@ -71,7 +71,7 @@ def compile_one(build, line, source, root):
         capture_output=True,
         text=True,
         check=False,
-        # As the kernel's Makefile has it: what is unstable is allowed by name.
+        # As in the kernel's Makefile: unstable features are allowed by name.
         env=os.environ | {"RUSTC_BOOTSTRAP": "1"},
     )
     errors = []
@@ -84,7 +84,7 @@ def compile_one(build, line, source, root):
         message = json.loads(text)
         if message["level"] != "error" or message["message"].startswith("aborting due to"):
             continue
-        # Of a copy of the core, what is said of its own files is said of no line.
+        # In a copy of the core, errors in its own files have no line.
         lines = [
             span["line_start"]
             for span in message["spans"]
@@ -97,7 +97,7 @@ def compile_one(build, line, source, root):
 
 
 def differences(wanted, errors):
-    """Return what of the announced errors is not there, and the other way round."""
+    """Return the announced errors that are missing, and the other way round."""
 
     def agree(announced, error):
         return announced[0] == error[0] and announced[1] in error[1]
@@ -107,9 +107,9 @@ def differences(wanted, errors):
         if not any(agree(announced, error) for error in errors):
             found.append(f"no error in line {announced[0]} with: {announced[1]}")
     for error in errors:
-        # The compiler may say it more than once.
+        # The compiler may report it more than once.
         if not any(agree(announced, error) for announced in wanted):
-            found.append(f"nobody expects, in line {error[0]}:\n{error[1]}")
+            found.append(f"unexpected, in line {error[0]}:\n{error[1]}")
     return found
 
 

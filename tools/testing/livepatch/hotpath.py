@@ -3,9 +3,9 @@
 """Check what the hot paths of the livepatch core may call, in the object code.
 
 From each root the direct calls and jumps are followed through Rust code. A call
-of a panic function or of an allocator is an error; in the ftrace handler so is
-a call of a function that the tracer can hook, be it Rust or C. The handler needs
-no protection from recursion only where it makes none: on x86, s390 and powerpc.
+of a panic function or of an allocator is an error; in the ftrace handler so is a
+call of a function that the tracer can hook, in Rust or C. Only where it makes no
+such call the handler needs no protection from recursion: on x86, s390 and powerpc.
 
 Usage: hotpath.py OBJDUMP VMLINUX
        hotpath.py --self-test
@@ -31,13 +31,13 @@ ALLOC = re.compile(
 )
 RUST = re.compile(r"^(_R|klp_|__klp_)")
 HEAD = re.compile(r"^([0-9a-f]+) <([^>]+)>:$")
-# What the tracer has at the entry of a function that it can hook, among the first
+# The tracer's code at the entry of a function that it can hook, among the first
 # instructions: x86, s390, powerpc (after the two that set up r2).
 TRACED = re.compile(
     r"\b(0f 1f 44 00 00|nopl\s+(0x0)?\(%rax,%rax(,1)?\)|call.*<__fentry__)|\bjgnop\b"
     r"|^\s*[0-9a-f]+: 00 00 00 60 "
 )
-# Instructions that go elsewhere, with the address as the last operand.
+# Branch instructions, with the address as the last operand.
 BRANCH = re.compile(
     r"\t(?:call|jmp|j[a-z]{1,3}|brasl|jg[a-z]*|j[a-z]*|c[lg]*[ir]+j[a-z]*|brc[lt]*|brct[g]?"
     r"|bl?|b[tf]|bd[n]?z)q?\s+(?:.*, ?)?(?:0x)?([0-9a-f]+)(?: <([^>+]+)(?:\+0x[0-9a-f]+)?>)?\s*$"
@@ -68,7 +68,7 @@ def parse(lines):
             callees.add(branch.group(2))
         elif branch:
             targets[name].add(int(branch.group(1), 16))
-    # Where the disassembler names no function, it is the one that the address is in.
+    # Where the disassembler names no function, take the one that contains the address.
     heads.sort()
     for name, addrs in targets.items():
         for addr in addrs:
@@ -86,7 +86,7 @@ def traced(func):
 
 
 def check(funcs, roots):
-    """Return the errors, and how many functions were looked at."""
+    """Return the errors, and how many functions were checked."""
     errors = []
     seen_all = 0
     if not any(traced(func) for func in funcs.values()):
@@ -102,7 +102,7 @@ def check(funcs, roots):
                 seen_all += 1
                 if handler and name in funcs and traced(funcs[name]):
                     errors.append(f"the handler calls what can be traced: {' -> '.join(path)}")
-                # Of C only the names matter, and what the handler enters.
+                # For C only the names matter, and the functions that the handler calls.
                 if not RUST.match(name) or name not in funcs:
                     continue
                 for callee in sorted(funcs[name][1]):
@@ -146,7 +146,7 @@ def self_test():
             text = good.replace(f"<{symbol}>:\n", f"<{symbol}>:\n{extra}")
             errors, _ = check(parse(text.splitlines()), ROOTS)
             assert len(errors) == expected, (extra, symbol, errors)
-    # The handler: a call of what is traced, by name and by address, and of what is not.
+    # The handler: calls of traced functions, by name and by address, and of others.
     for extra, expected in (
         (" 64: e8  \tcallq\t0x50 <task_call_func>\n", 1),
         (" 64: c0 e5  \tbrasl\t%r14, 0x50\n", 1),

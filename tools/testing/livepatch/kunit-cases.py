@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Print the KUnit cases of a kernel log, as the kernel's own parser reads it.
 
-A line is VERDICT|NAME|REASON: ok, skip, or something else for what has failed, with
-suites that do not keep their plan among them.
+A line is VERDICT|NAME|REASON: ok, skip, or something else for a failure, which includes
+suites that do not keep their plan.
 
 Usage: kunit-cases.py FOLDER-OF-KUNIT.PY LOG
 """
@@ -29,7 +29,7 @@ def main():
     import kunit_parser as parser
     from kunit_printer import Printer
 
-    # What the parser complains of is in what it prints only.
+    # The parser's complaints are only in what it prints.
     said = io.StringIO()
     printer = Printer(output=said)
     with open(log, encoding="utf-8", errors="replace") as lines:

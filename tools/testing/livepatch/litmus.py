@@ -4,8 +4,8 @@
 
 litmus.py MEMORY-MODEL TEST... -- HERD7...
 
-Each test must come out as it says, and with each line that is needed taken out the other
-way. tools/livepatch/litmus/README has the marks in the tests.
+Each test must have the result that it announces, and the opposite one without any of the
+lines that are marked as needed. tools/livepatch/litmus/README describes the marks.
 """
 
 import re
@@ -37,7 +37,7 @@ def variants(text):
 
 
 def observe(herd, model, text):
-    """What herd7 says of a test: Never, Sometimes, Always, or why it says nothing."""
+    """The result of herd7 for a test: Never, Sometimes, Always, or why there is none."""
     with tempfile.NamedTemporaryFile("w", suffix=".litmus") as file:
         file.write(text)
         file.flush()

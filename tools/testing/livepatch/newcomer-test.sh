@@ -20,7 +20,7 @@ first_patch() {
 		file != "" && begun { file = gap = ""; begun = 0 }
 	' "$KLP_REPO/Documentation/livepatch/rust.rst"
 	[ -s "$1/Kbuild" ] && grep -q 'livepatch!' "$1/my_patch.rs" ||
-		die "the first patch is not found in Documentation/livepatch/rust.rst" "look whether first_patch() still knows its words"
+		die "the first patch is not found in Documentation/livepatch/rust.rst" "check whether first_patch() still matches its words"
 }
 
 # expect NAME STATUS LINE COMMAND...: check that the command ends so, and prints this.
@@ -64,7 +64,7 @@ main() {
 	enter "llvm-objcopy-$LLVM_VERSION" -O binary --only-section=.BTF --set-section-flags .BTF=alloc \
 		"/klp/build/$btf/vmlinux" "/klp/build/$btf/vmlinux.btf"
 	for kind in good bad; do
-		step "Building the first patch, $kind" "look at the lines above" \
+		step "Building the first patch, $kind" "see the lines above" \
 			with_lock "build-$btf" build_own "$btf" "$work/$kind" modules
 	done
 	expect "the first patch fits by BTF alone" 0 "$ok" \

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Look at the code of patches in Rust for what cannot be seen when they run.
+"""Check the code of patches in Rust for what cannot be seen when they run.
 
-- What the kernel calls for each replacement keeps its frame until the replacement is done: it
-  does not end in a jump. And replacements that do the same have one each.
+- The wrapper that the kernel calls for each replacement keeps its frame until the replacement
+  is done: it does not end in a jump. Identical replacements have separate wrappers.
 - A function that is not exported is jumped to, and not called by its address, which kernels with
-  IBT or kCFI would not let anybody do.
+  IBT or kCFI would not allow.
 
 For x86_64. Usage: object-code.py OBJDUMP BUILD
 """
@@ -44,7 +44,7 @@ def functions(objdump, module):
 
 
 def is_wrapper(name):
-    """Whether it is what the macro makes for a replacement."""
+    """Whether it is the wrapper that the macro makes for a replacement."""
     return "declare" in name and "wrapper" in name
 
 
@@ -55,7 +55,7 @@ def check_wrappers(code, count):
     if len(wrappers) != count:
         wrong.append(f"has {len(wrappers)} functions for {count} replacements")
     for name, lines in wrappers.items():
-        # A jump within the function names it; the relocation of another one is in the next line.
+        # A jump within the function names it; for another one the next line has the relocation.
         jumps = [
             f"{line} {after}"
             for line, after in zip(lines, lines[1:] + [""])
@@ -82,7 +82,7 @@ def check_unexported(code):
 
 
 def main():
-    """Check all modules; the status says whether all is as it should be."""
+    """Check all modules; the status is 0 if all is as it should be."""
     objdump, build = sys.argv[1], pathlib.Path(sys.argv[2])
     passed = failed = 0
     for module, count in MODULES:

@@ -140,6 +140,6 @@ take_series() {
 	git add -A && git "${as[@]}" commit -qm base && git "${as[@]}" am -q "${mails[@]:1}" || return 1
 	rm -rf .git && diff -r . "$work/new"
 }
-(take_series) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "look at the lines above"; }
+(take_series) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "see the lines above"; }
 say "$n patches in build/series, which git am takes:"
 ls "$out"

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """A small Debian mirror on the loopback, for the tests of setup.sh.
 
-Its packages have the names of those that setup.sh wants, and programs that say the
-versions it expects; their shell is busybox. It is signed with a key of its own. What
-it does wrong is in the file FOLDER/faults, a line each: drop, cut, flip, missing or
-slow, and a regular expression for the path; FOLDER/requests has what was asked for.
+Its packages have the names of those that setup.sh needs, and programs that print the
+versions it expects; their shell is busybox. It is signed with a key of its own. Its
+faults are in the file FOLDER/faults, a line each: drop, cut, flip, missing or slow, and
+a regular expression for the path; FOLDER/requests has the paths that were requested.
 
 Usage: setup-mirror.py FOLDER TOOLS BUSYBOX
 """
@@ -73,13 +73,13 @@ class Mirror:
         ).stdout.split()
 
     def names(self, file):
-        """The packages that a list of ours has, and whether they are of the backports."""
+        """The packages of one of our lists, and whether they are from the backports."""
         for line in open(f"{self.tools}/{file}", encoding="utf-8"):
             for name in line.split("#")[0].split():
                 yield name.split("/")[0], "/" in name
 
     def files(self, name):
-        """What a package has in it."""
+        """The contents of a package."""
         v = self.versions
         llvm = v["LLVM_VERSION"]
         says = {
@@ -124,7 +124,7 @@ class Mirror:
         return control, data
 
     def source(self):
-        """The base kernel, as far as setup.sh looks at it."""
+        """The base kernel, as far as setup.sh checks it."""
         v = self.versions["KERNEL_TESTED"].split(".")
         makefile = "".join(f"{n} = {x}\n" for n, x in zip(("VERSION", "PATCHLEVEL", "SUBLEVEL"), v))
         out = io.BytesIO()
@@ -137,7 +137,7 @@ class Mirror:
         return {f"usr/src/linux-source-{series}.tar.xz": (0o644, out.getvalue())}
 
     def build(self):
-        """Write the archive, and return what the file versions has to have."""
+        """Write the archive, and return what the file versions must have."""
         v = self.versions
         wheel = f"virtme_ng-{v['VIRTME_NG_VERSION']}-py3-none-any.whl"
         wheel_data = f"virtme-ng {v['VIRTME_NG_VERSION']}\n".encode()
@@ -162,7 +162,7 @@ class Mirror:
                     debs.append(source)
                     changed["KERNEL_SHA256"] = hashlib.sha256(source[1]).hexdigest()
                 else:
-                    # No list is empty: apt does not fetch one that is.
+                    # No list is empty: apt does not fetch an empty one.
                     debs.append(self.deb("made-up" + suffix, "1.0"))
                 self.suite(archive, v["DEBIAN_SUITE"] + suffix, debs)
         return changed
@@ -212,7 +212,7 @@ class Mirror:
             out.write(subprocess.run([*gpg, "--export"], check=True, capture_output=True).stdout)
 
 
-# Stand-ins, which fetch from the mirror what the real ones fetch from elsewhere.
+# Stand-ins, which fetch from the mirror what the real tools fetch from elsewhere.
 CARGO = """#!/bin/sh
 [ "$1" != --version ] || { echo "cargo 1.97.1"; exit; }
 mkdir -p /opt/klp/bin && wget -qO /opt/klp/bin/bindgen "$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 's,.*\\(http://127[0-9.:]*\\)/debian .*,\\1,p' | sed -n 1p)/other/bindgen" && chmod +x /opt/klp/bin/bindgen

@@ -56,11 +56,11 @@ cd selftests/livepatch_rust
 soak() {
 	local left chunk seed what past p
 	# Ctrl-C does not reach what runs in the background.
-	trap 'for p in $(jobs -rp); do pkill -TERM -P "$p" || :; done; say >&2; note "interrupted; make soak goes on from here"; exit 130' INT TERM
+	trap 'for p in $(jobs -rp); do pkill -TERM -P "$p" || :; done; say >&2; note "interrupted; make soak continues from here"; exit 130' INT TERM
 	RESTARTS=$state.restarts
 	if [ -e "$state" ] && [ "$(total 3)" -lt "$COUNT" ]; then
 		past=$(guests ok)
-		say "going on after $(total 3) transitions of $COUNT; to begin again, remove $state"
+		say "continuing after $(total 3) transitions of $COUNT; to begin again, remove $state"
 	else
 		past=0
 		: >"$state"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Measure the structure of our Rust code, and say where it is worse than it may be.
+"""Measure the structure of our Rust code, and report where it exceeds the limits.
 
   structure.py [--print]     the measures, with their limits; an error for each that is
                              exceeded, and if the picture in the documentation is old
@@ -14,7 +14,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CORE = ROOT / "kernel/livepatch"
 PICTURE = ROOT / "Documentation/livepatch/rust-core.rst"
-# Files of the core that are no part of the kernel.
+# Files of the core that are not part of the kernel.
 HOST = {"host_tests", "fuzz"}
 # The rooms of the core, from the bottom to the top. A file uses no room above its own.
 ROOMS = {
@@ -63,7 +63,7 @@ def split_list(text):
 
 
 def uses():
-    """What each file of the core uses of the others."""
+    """Which others each file of the core uses."""
     files = core_files()
     result = {}
     for name, path in files.items():
@@ -75,7 +75,7 @@ def uses():
 
 
 def circles(graph):
-    """The files that lead back to themselves."""
+    """The files that are in a dependency cycle."""
     def reach(name):
         todo, seen = list(graph[name]), set()
         while todo:
@@ -131,7 +131,7 @@ def measure():
 
 
 def picture():
-    """What the files of the core use, as a graph; what follows from other lines is left out."""
+    """The dependencies of the files of the core, as a graph, without those that others imply."""
     graph = uses()
     def without_shortcuts(name):
         direct = graph[name]

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process with a thread that is called "klpr_exit" and exits at once. Nobody
- * waits for such a thread: the kernel reaps it while it exits. The process goes
- * on until it is killed.
+ * A process with a thread that is called "klpr_exit" and exits at once. No task
+ * waits for such a thread: the kernel reaps it while it exits. The process runs
+ * until it is killed.
  */
 
 #include <pthread.h>

@@ -144,8 +144,8 @@ crash() {
 	echo
 	echo "$WHY"
 	unload "$patch"
-	echo "$patch is unloaded; the task goes on"
-	klog "klpr: $patch is unloaded; the task goes on"
+	echo "$patch is unloaded; the task continues"
+	klog "klpr: $patch is unloaded; the task continues"
 	sync
 	echo 1 >$T/parameters/release
 	sleep 10

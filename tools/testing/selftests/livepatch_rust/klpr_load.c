@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The callers wait for the storms, and all of them for what tests do. */
+/* Storms have precedence over callers, and what tests do over both. */
 #define NICE_CALLER	19
 #define NICE_STORM	10
 #define CALLERS_PER_CPU	3
@@ -35,7 +35,7 @@ static void nap(long us)
 	clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
-/* The target comes and goes, and calls pause now and then. */
+/* The target is loaded and unloaded, and calls pause now and then. */
 static int call(int fd)
 {
 	char buf[64];
@@ -86,7 +86,7 @@ static void fifo(int cpu)
 		exit(1);
 	}
 	for (i = 0;; i++) {
-		/* Again, as the CPU may have been gone. */
+		/* Again, as the CPU may have been offline. */
 		if (i % 100 == 0) {
 			CPU_ZERO(&set);
 			CPU_SET(cpu, &set);
@@ -124,7 +124,7 @@ static void *exec_once(void *arg)
 	_exit(1);
 }
 
-/* Every second time from a thread, which becomes the leader. */
+/* Every second exec is made by a thread, which becomes the leader. */
 static void exec_storm(int cpu)
 {
 	pthread_t thread;
@@ -148,7 +148,7 @@ static void *thread_once(void *arg)
 	return NULL;
 }
 
-/* Threads that nobody waits for when they have exited. */
+/* Threads that no task waits for when they have exited. */
 static void thread_storm(int cpu)
 {
 	pthread_t threads[THREADS];
@@ -200,7 +200,7 @@ int main(int argc, char **argv)
 	start(fork_storm, 0, NICE_STORM);
 	start(exec_storm, 0, NICE_STORM);
 	start(thread_storm, 0, NICE_STORM);
-	/* One of them that ends has failed. */
+	/* If one of them ends, it has failed. */
 	wait(NULL);
 	return 1;
 }

@@ -23,19 +23,19 @@ to the header of its section:
     info_file           it is for one that is not loaded
     info_self, info_symbols
                         it is for itself, or for the symbols
-    info_init           it is for one that goes when the module runs
+    info_init           it is for one that is freed after init
     link                it is for other symbols
     size                it ends within the relocation
     align               it is not aligned
     not_alloc, nobits, null
-                        it is not kept, has no contents, is of no type
+                        it is not loaded, has no contents, has no type
     entsize             the size of an entry is wrong (which the loader overwrites)
-    section_name        its name is not one of livepatch
+    section_name        its name is not a livepatch name
 or to its symbol:
     unmarked            it is not a livepatch symbol
-    symbol_name         its name is not one of livepatch
+    symbol_name         its name is not a livepatch name
     unknown             there is no such function
-    of_vmlinux          it is one of vmlinux
+    of_vmlinux          it is a symbol of vmlinux
 or to the word:
     word                it is not zero
 """

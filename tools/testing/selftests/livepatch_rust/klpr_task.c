@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A task for the tests: "klpr_task spin" runs in user mode and calls nothing,
- * "klpr_task syscall" does nothing but system calls.
+ * "klpr_task syscall" only makes system calls.
  */
 
 #include <stdio.h>

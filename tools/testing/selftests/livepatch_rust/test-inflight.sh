@@ -214,7 +214,7 @@ looks_itself() {
 tail_called() {
 	local verb=$1
 	is_there() { value_is $T/parameters/blocked 1; }
-	C_FAILS="it searches the stack for the replacement, and not for the function that this has jumped to"
+	C_FAILS="it searches the stack for the replacement, and not for what that has jumped to"
 	begin
 	load $A what=tail
 	blocker

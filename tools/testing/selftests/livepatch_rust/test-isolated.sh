@@ -49,7 +49,7 @@ undisturbed() {
 	events 'ipi_send_cpu: cpu=1 callsite=(rust_helper_klp_|_R.*livepatch|wake_up_if_idle)' &&
 		fail "CPU 1 was interrupted"
 	events "(workqueue_queue_work: .*$ATTEMPT.* cpu=1$| \[001\] .*workqueue_execute_start: .*$ATTEMPT)" &&
-		fail "the attempt was given to CPU 1"
+		fail "the attempt was queued on CPU 1"
 	[ "$(uname -m)" = ppc64le ] || {
 		events "(workqueue_queue_work: .*$SCHEDULED.* cpu=1$| \[001\] .*workqueue_execute_start: .*$SCHEDULED)" &&
 			fail "the work item that waits for CPU 1 was queued on it"

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A checker of the consistency model. It knows from the callbacks of the patches which
- * versions there are of two functions, and which patch is in transition. Every version
- * asks at its entry, between its calls and at its end whether its task may be in it.
+ * A checker of the consistency model. It knows from the callbacks of the
+ * patches which versions of two functions exist, and which patch is in
+ * transition. Every version checks at its entry, between its calls and at its
+ * end whether its task may be in it.
  *
  * The rule has no exceptions and no grace period: a version that the patch in
- * transition replaces, or brings, keeps its task from being switched from the moment
- * when it is chosen until it returns. Thus at each of these moments the task's
- * patch_state says which version it must be.
+ * transition replaces, or adds, keeps its task from being switched from the
+ * moment when it is chosen until it returns. So at each of these moments the
+ * task's patch_state determines which version it must be.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -57,7 +58,7 @@ static atomic_long_t klpr_stalls;
 /* How often a task was asked during a transition, by its patch_state. */
 static atomic_long_t klpr_asked[2];
 
-/* The calls that have begun and not ended, on their way through ftrace, too. */
+/* The calls in progress, those that are still in ftrace included. */
 static atomic_t klpr_in_flight;
 static bool klpr_pause;
 
@@ -72,8 +73,9 @@ int klpr_check_new_version(void)
 EXPORT_SYMBOL_GPL(klpr_check_new_version);
 
 /*
- * A patch is about to move tasks, to it or off it: from its pre_patch and pre_unpatch
- * callbacks. All tasks have the patch_state that they start from by then.
+ * Called by the pre_patch and pre_unpatch callbacks of a patch: tasks are about
+ * to switch to it or away from it. All have the patch_state that they start
+ * from by then.
  */
 int klpr_check_begin(int version, unsigned int funcs, bool replace)
 {
@@ -101,7 +103,7 @@ int klpr_check_begin(int version, unsigned int funcs, bool replace)
 }
 EXPORT_SYMBOL_GPL(klpr_check_begin);
 
-/* It has: from post_patch and post_unpatch. All tasks have the patch_state -1 by then. */
+/* Called by post_patch and post_unpatch. All patch_states are -1 by then. */
 void klpr_check_end(int version, bool patched)
 {
 	unsigned long flags;
@@ -127,7 +129,7 @@ void klpr_check_end(int version, bool patched)
 }
 EXPORT_SYMBOL_GPL(klpr_check_end);
 
-/* The version of a function for a task that has the patch in transition, or has it not. */
+/* A function's version for a task with or without the patch in transition. */
 static int klpr_expected(enum klpr_func func, bool has_moving)
 {
 	int i;
@@ -139,7 +141,7 @@ static int klpr_expected(enum klpr_func func, bool has_moving)
 			continue;
 		if (patch->funcs & BIT(func))
 			return patch->version;
-		/* What it does not have goes back to the original. */
+		/* Functions that it does not have go back to the original. */
 		if (patch->replace)
 			break;
 	}
@@ -147,19 +149,21 @@ static int klpr_expected(enum klpr_func func, bool has_moving)
 }
 
 /*
- * Ask whether the current task may be in the version of @func that it is in.
+ * Check whether the current task may be in the version of @func that it is in.
  *
- * The answer is certain. While the task runs, nobody changes its patch_state, but for
- * the core as it begins and ends a transition for all tasks. It begins one before the
- * callbacks that call klpr_check_begin(): who sees the patch in transition sees 0 or 1,
- * and who does not is in the newest version, the one that all tasks start from. It ends
- * one before those that call klpr_check_end(): who still sees the patch in transition
- * may have -1, and be in the version of either direction; who does not see it is in the
- * one where all tasks have arrived. The write barriers of the sequence count pair with
- * its read barriers for that, patch_state being read between them.
+ * The result is certain. While the task runs, its patch_state does not change,
+ * except when the core begins and ends a transition for all tasks. The core
+ * begins one before the callbacks that call klpr_check_begin(): a task that
+ * sees the patch in transition sees 0 or 1, and a task that does not is in the
+ * newest version, from which all tasks start. The core ends one before the
+ * callbacks that call klpr_check_end(): a task that still sees the patch in
+ * transition may have -1, and be in the version of either direction; a task
+ * that does not see it is in the version where all tasks have arrived. For
+ * that, the write barriers of the sequence count pair with its read barriers,
+ * between which patch_state is read.
  *
- * patch_state at the entry is not compared with that at the end: a task may switch in a
- * function that the patch in transition leaves alone.
+ * patch_state at the entry is not compared with that at the end: a task may
+ * switch in a function that the patch in transition leaves alone.
  */
 void klpr_check_at(struct klpr_call *call, enum klpr_func func, const char *where)
 {
@@ -172,7 +176,7 @@ void klpr_check_at(struct klpr_call *call, enum klpr_func func, const char *wher
 		state = READ_ONCE(current->patch_state);
 		moving = klpr_moving;
 		expected = klpr_expected(func, state != 0);
-		/* Where all have arrived, and the direction is not known yet. */
+		/* All have arrived, and the direction is not known yet. */
 		other = moving && state < 0 ? klpr_expected(func, false) : expected;
 	} while (read_seqcount_retry(&klpr_seq, seq));
 
@@ -181,7 +185,7 @@ void klpr_check_at(struct klpr_call *call, enum klpr_func func, const char *wher
 	if (likely(version == expected || version == other) || call->violated)
 		return;
 
-	/* What follows in the same call follows from it. */
+	/* Further violations in the same call may follow from the first. */
 	call->violated = true;
 	if (atomic_inc_return(&klpr_violations) <= KLPR_MAX_REPORTS)
 		pr_err("VIOLATION: %s:%d%s %s version %d of %s(), not %d; its patch_state is %d, version %d is in transition\n",
@@ -190,7 +194,7 @@ void klpr_check_at(struct klpr_call *call, enum klpr_func func, const char *wher
 }
 EXPORT_SYMBOL_GPL(klpr_check_at);
 
-/* Numbers without a pattern; nothing here may be traced. */
+/* Numbers without a pattern; these functions must not be traced. */
 static notrace unsigned int klpr_any(unsigned int below)
 {
 	static atomic_t count;
@@ -204,9 +208,10 @@ static notrace bool klpr_wants_cpu(void)
 }
 
 /*
- * Called in ftrace's callbacks of a function: now and then wait until somebody else is
- * to have the CPU, and give it to him as soon as the callbacks are done. By then the
- * handler of livepatch has chosen the version, and the task has not gone there.
+ * Called in ftrace's callbacks of a function: now and then wait until another
+ * task wants the CPU, and yield it as soon as the callbacks are done. By then
+ * the livepatch handler has chosen the version, and the task has not reached
+ * it.
  */
 notrace void klpr_check_stall(unsigned int one_in)
 {
@@ -229,7 +234,7 @@ EXPORT_SYMBOL_GPL(klpr_check_stall);
 void klpr_check_work(struct klpr_call *call)
 {
 	if (call->hold) {
-		/* Who lets it go on does so once, however often outer() calls. */
+		/* It is released only once, however often outer() calls. */
 		call->hold = false;
 		atomic_inc(&klpr_holders);
 		wait_event(klpr_wait, READ_ONCE(klpr_released));
@@ -265,7 +270,7 @@ int klpr_check_call(int (*outer)(struct klpr_call *call), int (*inner)(struct kl
 	int ret = -EAGAIN;
 
 	atomic_inc(&klpr_in_flight);
-	/* Either this sees the pause, or the one who begins it sees the call. */
+	/* Either this sees the pause, or klpr_set_pause() sees the call. */
 	smp_mb__after_atomic();
 	if (!READ_ONCE(klpr_pause)) {
 		atomic_long_inc(&klpr_calls);
@@ -290,8 +295,8 @@ static int klpr_wait_for_none(const atomic_t *count)
 }
 
 /*
- * Let no call begin, and return when none is going on: no task is in any version, or on
- * its way into one, whatever the core has done.
+ * Let no call begin, and return when none is in progress: no task is in any
+ * version, or on its way into one, whatever the core has done.
  */
 static int klpr_set_pause(const char *val, const struct kernel_param *kp)
 {
@@ -309,7 +314,7 @@ static int klpr_set_pause(const char *val, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_pause_ops = { .set = klpr_set_pause };
 module_param_cb(pause, &klpr_pause_ops, NULL, 0200);
 
-/* Let those go on that are held, and return when they have. */
+/* Release the held tasks, and return when they have continued. */
 static int klpr_set_release(const char *val, const struct kernel_param *kp)
 {
 	int ret;

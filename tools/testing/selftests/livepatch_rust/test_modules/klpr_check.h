@@ -17,7 +17,7 @@ struct klpr_call {
 	int (*inner)(struct klpr_call *call);
 	/* The versions that are running now, by enum klpr_func. */
 	int version[2];
-	/* Whether inner() sleeps until somebody lets it go on; it does so once. */
+	/* Whether inner() sleeps until it is released; it does so once. */
 	bool hold;
 	/* Whether a violation was counted. */
 	bool violated;
@@ -36,7 +36,7 @@ int klpr_check_new_version(void);
 int klpr_check_begin(int version, unsigned int funcs, bool replace);
 void klpr_check_end(int version, bool patched);
 
-/* What each version does. A version is a function that is not inlined itself. */
+/* What each version does. The versions themselves are not inlined. */
 static __always_inline int klpr_run_outer(struct klpr_call *call, int version)
 {
 	int ret;

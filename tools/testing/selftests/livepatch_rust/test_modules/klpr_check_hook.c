@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Probes of the functions in klpr_check_target, for as long as this is loaded. They
- * need the target, which cannot go before them.
+ * Probes of the functions in klpr_check_target, as long as this is loaded. They
+ * need the target, which cannot be unloaded before them.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A patch for klpr_check_target. The same three times, so that patches can be stacked
- * and replaced.
+ * A patch for klpr_check_target, built three times, so that patches can be
+ * stacked and replaced.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -33,7 +33,7 @@ static int klpr_inner(struct klpr_call *call)
 	return klpr_run_inner(call, klpr_version);
 }
 
-/* In vmlinux, which is always there, so that the callbacks are called each time. */
+/* In vmlinux, which is always loaded: the callbacks are called each time. */
 static int klpr_cmdline(struct seq_file *m, void *v)
 {
 	seq_printf(m, "klpr %d\n", klpr_version);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The functions that klpr_check checks, and who calls them: readers of a file, and
- * kernel threads. May come and go while they are patched.
+ * The functions that klpr_check checks, and their callers: readers of a file,
+ * and kernel threads. May be loaded and unloaded while they are patched.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -44,7 +44,7 @@ static ssize_t klpr_hold_show(const struct module_attribute *attr, struct module
 	return ret ? ret : sysfs_emit(buf, "called\n");
 }
 
-/* No parameters: reading one holds a lock that readers of others need. */
+/* No parameter: reading one holds a lock that readers of others need. */
 static const struct module_attribute klpr_call_attr = __ATTR(call, 0444, klpr_call_show, NULL);
 static const struct module_attribute klpr_hold_attr = __ATTR(hold, 0444, klpr_hold_show, NULL);
 
@@ -54,7 +54,7 @@ static const struct attribute *klpr_attrs[] = {
 	NULL,
 };
 
-/* In one of so many calls a task is kept in ftrace's callbacks; 0: no callback. */
+/* One in so many calls is held in ftrace's callbacks; 0: no callback. */
 static unsigned int klpr_one_in;
 static bool klpr_ready;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tasks that do not go on before they are released, and do not sleep: they are of
- * the deadline class, use up their runtime, and the next period is far away. The
- * kernel has to allow that; see long_periods in klpr.sh.
+ * Tasks that do not continue before they are released, and do not sleep: they
+ * are in the deadline class, use up their runtime, and the next period is far
+ * away. The kernel has to allow that; see long_periods in klpr.sh.
  */
 #ifndef KLPR_DEADLINE_H
 #define KLPR_DEADLINE_H
@@ -33,7 +33,7 @@ static inline bool klpr_is_out(struct task_struct *task)
 	       READ_ONCE(task->on_rq) && !READ_ONCE(task->on_cpu);
 }
 
-/* Lets @task go on. */
+/* Lets @task continue. */
 static inline void klpr_unlimit(struct task_struct *task)
 {
 	if (READ_ONCE(task->policy) == SCHED_DEADLINE)

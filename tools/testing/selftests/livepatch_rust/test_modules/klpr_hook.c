@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Others that hook klpr_target_one(), or another function, at its entry, in each
- * way that there is. A parameter says which; another how often it has been called.
+ * Other users that hook klpr_target_one(), or another function, at its entry,
+ * by each available method. A parameter selects one; another has how often it
+ * was called.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -89,7 +90,7 @@ asmlinkage void notrace klpr_direct_hit(void)
 	atomic_inc(&klpr_hits);
 }
 
-/* Calls the above with the arguments of the hooked function put aside, and goes on in there. */
+/* Saves the hooked function's arguments, calls the above, and returns there. */
 asm("	.pushsection .text, \"ax\", @progbits\n"
 "	.globl klpr_direct_tramp\n"
 "	.type klpr_direct_tramp, @function\n"
@@ -119,7 +120,7 @@ asm("	.pushsection .text, \"ax\", @progbits\n"
 "	.popsection\n"
 );
 
-/* As BPF does, whose trampolines get along with an ops that modifies the ip. */
+/* As BPF does, whose trampolines can share a function with an IPMODIFY ops. */
 static int klpr_share(struct ftrace_ops *ops, unsigned long ip, enum ftrace_ops_cmd cmd)
 {
 	return 0;

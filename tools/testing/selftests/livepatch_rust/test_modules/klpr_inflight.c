@@ -4,11 +4,11 @@
  * while they exit.
  *
  * A task on its way: a callback of klpr_inflight_one(), registered before any
- * patch and thus called after the patch's handler, sees where the call will go
- * on. The task leaves the CPU at the end of ftrace's callbacks, where these
- * enable preemption, and does not come back before it is released: it has used up
- * its runtime by then. It needs no load on the CPU for that, is runnable all the
- * time, and does not sleep.
+ * patch and thus called after the patch's handler, sees where the call will
+ * continue. The task leaves the CPU at the end of ftrace's callbacks, where
+ * these enable preemption, and does not run again before it is released: it has
+ * used up its runtime by then. This needs no load on the CPU; the task is
+ * runnable all the time, and does not sleep.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -35,7 +35,7 @@ static DECLARE_WAIT_QUEUE_HEAD(klpr_wait);
 static bool klpr_released;
 static atomic_t klpr_blocked;
 
-/* The task to be held, with a reference, and how far it is. */
+/* The task to be held, with a reference, and its progress. */
 static struct task_struct *klpr_task;
 static unsigned long klpr_chosen;
 static bool klpr_arrived;
@@ -59,7 +59,7 @@ noinline int klpr_inflight_two(void)
 	return klpr_number(2);
 }
 
-/* Sleeps until it is released. For replacements, too: what wakes it up is not theirs. */
+/* Sleeps until this module wakes it up. Replacements call it, too. */
 noinline void klpr_inflight_wait(void)
 {
 	atomic_inc(&klpr_blocked);
@@ -72,14 +72,14 @@ EXPORT_SYMBOL_GPL(klpr_inflight_wait);
 noinline void klpr_inflight_block(void)
 {
 	klpr_inflight_wait();
-	/* No jump, so that this function is on the stack. */
+	/* No tail call, so that this function is on the stack. */
 	barrier();
 }
 
-/* The same for a task that exits, which is found by this and not by its number. */
+/* The same for a task that exits, which is found by this and not by its PID. */
 noinline void klpr_inflight_sleep(void)
 {
-	/* Beyond exit_notify() the last reference is the scheduler's. */
+	/* After exit_notify() the last reference is the scheduler's. */
 	WRITE_ONCE(klpr_sleeper, get_task_struct(current));
 	atomic_inc(&klpr_sleepers);
 	wait_event(klpr_wait, READ_ONCE(klpr_released));
@@ -88,8 +88,8 @@ noinline void klpr_inflight_sleep(void)
 EXPORT_SYMBOL_GPL(klpr_inflight_sleep);
 
 /*
- * Prepares the current task for being held. Preemption is disabled from here to
- * the end of ftrace's callbacks, so that it is not held elsewhere.
+ * Prepares the current task to be held. Preemption is disabled from here to the
+ * end of ftrace's callbacks, so that it is not held elsewhere.
  */
 noinline int klpr_inflight_start(void)
 {
@@ -123,7 +123,7 @@ static void notrace klpr_ftrace_func(unsigned long ip, unsigned long parent_ip,
 
 static struct ftrace_ops klpr_ops = { .func = klpr_ftrace_func };
 
-/* Has the current task held; returns what the function that it went into returns. */
+/* Holds the current task; returns the result of the function it got to. */
 static noinline int klpr_inflight_call(void)
 {
 	int ret;
@@ -148,7 +148,7 @@ static noinline int klpr_inflight_call(void)
 	return ret;
 }
 
-/* No parameters: reading one holds a lock that readers of others need. */
+/* No parameter: reading one holds a lock that readers of others need. */
 static ssize_t klpr_hold_show(const struct module_attribute *attr, struct module_kobject *mk,
 			      char *buf)
 {
@@ -187,7 +187,7 @@ static int klpr_sleeper_state(void)
 	return task ? READ_ONCE(task->patch_state) : -EINVAL;
 }
 
-/* Whether the sleeper is not on the list of tasks any more. */
+/* Whether the sleeper is not on the task list any more. */
 static int klpr_sleeper_reaped(void)
 {
 	struct task_struct *task = READ_ONCE(klpr_sleeper);
@@ -222,7 +222,7 @@ KLPR_SHOW(sleepers, atomic_read(&klpr_sleepers));
 KLPR_SHOW(sleeper_state, klpr_sleeper_state());
 KLPR_SHOW(sleeper_reaped, klpr_sleeper_reaped());
 
-/* The function that the call will go on in. */
+/* The function in which the call will continue. */
 static int klpr_get_chosen(char *buf, const struct kernel_param *kp)
 {
 	return sysfs_emit(buf, "%ps\n", (void *)READ_ONCE(klpr_chosen));
@@ -240,7 +240,7 @@ static void klpr_let_go(void)
 	wake_up_all(&klpr_wait);
 }
 
-/* Lets all go that are held, or sleep; or, with 0, has them sleep again. */
+/* Releases all tasks that are held or sleep; with 0, makes them sleep again. */
 static int klpr_set_release(const char *val, const struct kernel_param *kp)
 {
 	bool released;
@@ -258,7 +258,7 @@ static int klpr_set_release(const char *val, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_release_ops = { .set = klpr_set_release };
 module_param_cb(release, &klpr_release_ops, NULL, 0200);
 
-/* Lets a task that waits in klpr_inflight_start() go on, to be held. */
+/* Lets a task that waits in klpr_inflight_start() continue, to be held. */
 static int klpr_set_go(const char *val, const struct kernel_param *kp)
 {
 	WRITE_ONCE(wait, false);

@@ -48,8 +48,8 @@ static void klpr_new_block(void)
 }
 
 /*
- * A replacement that ends in the call of another function of this module, which
- * compilers make a jump: it is not on the stack then.
+ * A replacement that ends in a call of another function of this module, which
+ * compilers turn into a jump: the replacement is not on the stack then.
  */
 static noinline void klpr_new_wait(void)
 {
@@ -69,8 +69,8 @@ static int klpr_new_cmdline(struct seq_file *m, void *v)
 }
 
 /*
- * For exit_task_stack_account(): does what that does, as no task calls the
- * original while this replaces it, and sleeps if an exiting klpr_exit is the caller.
+ * For exit_task_stack_account(): does the same, as no task calls the original
+ * while this replaces it, and sleeps if the caller is an exiting klpr_exit.
  */
 static void klpr_new_exit(struct task_struct *task)
 {
@@ -119,7 +119,7 @@ static int __init klpr_patch_init(void)
 	struct klp_func *vmlinux_func = klpr_vmlinux_funcs;
 	struct klp_object *obj = klpr_objs;
 
-	/* The replacement could not give back what the original does. */
+	/* The replacement could not return what the original does. */
 	if (IS_ENABLED(CONFIG_MEMCG) && strstr(what, "exit"))
 		return -EOPNOTSUPP;
 

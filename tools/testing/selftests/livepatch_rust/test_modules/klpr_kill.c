@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Has ftrace disable itself, as it does when it finds garbage where it patches
- * text. It stays so until the kernel is booted again.
+ * Makes ftrace disable itself, as it does when it finds unexpected code where
+ * it patches text. It stays disabled until the kernel is booted again.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -9,11 +9,11 @@
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 
-/* Not exported; the address that /proc/kallsyms has. */
+/* Not exported; the address from /proc/kallsyms. */
 static unsigned long ftrace_kill_addr;
 module_param_named(ftrace_kill, ftrace_kill_addr, ulong, 0);
 
-/* Nobody takes the address of ftrace_kill(): it may lack the hash that CFI checks. */
+/* The kernel never takes its address: it may lack the hash that CFI checks. */
 static int __init __nocfi klpr_kill_init(void)
 {
 	void (*kill)(void) = (void *)ftrace_kill_addr;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A kprobe at the entry of klpr_target_one(). With a post handler it is one
- * that ftrace does not let share a function with a livepatch.
+ * A kprobe at the entry of klpr_target_one(). With a post handler, ftrace does
+ * not allow it to share a function with a livepatch.
  */
 
 #include <linux/kprobes.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A patch whose replacement for klpr_target_one() is at an odd address, as
- * compilers that optimise for size make some. The other is where it should be.
+ * A patch whose replacement for klpr_target_one() is at an odd address, where
+ * compilers that optimise for size may place functions. The other is aligned.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -17,12 +17,12 @@
 asmlinkage int klpr_odd(void);
 
 /*
- * Returns 901. Whoever comes one byte early takes the last byte of the nop
+ * Returns 901. A jump that lands one byte early takes the last byte of the nop
  * together with the first four that follow for one instruction:
  *
  *	b8 31 c0 66 90		movl $0x9066c031, %eax
  *
- * and goes on where the others do, so that it gets a different number.
+ * and then continues as usual, so that the result is a different number.
  */
 asm("	.pushsection .text, \"ax\", @progbits\n"
 "	.balign 16\n"
@@ -73,7 +73,7 @@ static int klpr_odd_init(void)
 {
 	unsigned long addr = (unsigned long)klpr_odd;
 
-	/* Compilers take it for granted that a function is aligned. */
+	/* Compilers assume that a function is aligned. */
 	OPTIMIZER_HIDE_VAR(addr);
 	if (!(addr & 1)) {
 		pr_err("the replacement is at an even address\n");

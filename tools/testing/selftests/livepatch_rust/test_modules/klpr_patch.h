@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A patch for klpr_target, or a bad one. Parameters say which, so that few
+ * A good or bad patch for klpr_target. Parameters select which, so that few
  * modules serve many tests. KLPR_BASE is added to what the replaced
  * functions return.
  */
@@ -77,7 +77,7 @@ static int klpr_get_sleepers(char *buf, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_sleepers_ops = { .get = klpr_get_sleepers };
 module_param_cb(sleepers, &klpr_sleepers_ops, NULL, 0444);
 
-/* For the caller of the one that sleeps. */
+/* For the caller of the function that sleeps. */
 static ssize_t klpr_sleep_hard_show(const struct module_attribute *attr,
 				    struct module_kobject *mk, char *buf)
 {
@@ -89,7 +89,7 @@ static void klpr_spin(void)
 {
 }
 
-/* For one that is held. */
+/* For a function in which a task is held. */
 static void klpr_slot_fill(void *to, unsigned long size)
 {
 	cpu_relax();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A patch for klpr_target whose callback calls klp_get_prev_state(), or waits for
- * somebody who does.
+ * another task that does.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -69,7 +69,7 @@ static int klpr_pre_patch(struct klp_object *obj)
 		spin_unlock(&klpr_lock);
 	} else if (!strcmp(how, "work")) {
 		schedule_work(&klpr_work);
-		/* Not for good: it may wait for a lock of the core's that is held here. */
+		/* Not forever: it may wait for a lock that the core holds. */
 		if (wait_for_completion_timeout(&klpr_done, 5 * HZ))
 			found = klpr_work_found;
 		else
@@ -114,7 +114,7 @@ static int klpr_prev_init(void)
 {
 	int ret = klp_enable_patch(&klpr_patch);
 
-	/* The core holds no lock here: a work that was late goes on. */
+	/* The core holds no lock here: a late work item can continue. */
 	flush_work(&klpr_work);
 	return ret;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A patch in Rust that reads variables which are not exported, of the kernel and of a module.
+//! A patch in Rust that reads variables of the kernel and of a module that are not exported.
 
 use kernel::{
     bindings,
@@ -26,7 +26,7 @@ livepatch! {
             ],
             // SAFETY: As in init/main.c and arch/x86/kernel/setup_percpu.c.
             symbols: unsafe [
-                /// What the boot loader has said.
+                /// The command line of the boot loader.
                 static saved_command_line: *const c_char,
                 #[percpu]
                 static cpu_number: c_int,
@@ -49,14 +49,14 @@ unsafe extern "C" fn live_cmdline(seq: *mut bindings::seq_file, _v: *mut c_void)
     // SAFETY: It is written once, when the kernel boots.
     let line = unsafe { CStr::from_char_ptr(saved_command_line().read()) };
     seq_print!(seq, "{} characters", line.to_bytes().len());
-    // Those of CPUs 0 and 1, if there are so many.
+    // Those of CPUs 0 and 1, if both exist.
     for cpu in (0..2).filter_map(CpuId::from_u32) {
         // SAFETY: It is written once, when the CPU is set up.
         seq_print!(seq, ", CPU {}", unsafe { cpu_number().of(cpu).read() });
     }
     seq_print!(seq, ", ");
-    // SAFETY: Others may write it, and reading it does no harm. The test does not unload the module
-    // meanwhile.
+    // SAFETY: Other code may write it, and reading it does no harm. The test does not unload the
+    // module meanwhile.
     match klpr_released().map(|released| unsafe { released.read_volatile() }) {
         None => seq_print!(seq, "no target\n"),
         Some(released) => seq_print!(seq, "released: {}\n", released),

@@ -62,7 +62,7 @@ extern "C" fn one() -> c_int {
     500 + VALUE.get(key()).map_or(90, |value| value.0)
 }
 
-/// Does the same: the compiler may make one function of both.
+/// Does the same: the compiler may merge both into one function.
 extern "C" fn two() -> c_int {
     500 + VALUE.get(key()).map_or(90, |value| value.0)
 }

@@ -101,12 +101,12 @@ impl Drop for Keep {
     }
 }
 
-/// What holds RCU's read side is let go of before anybody sleeps.
+/// The RCU read lock is released before the task sleeps.
 fn awake() -> Option<Arc<Completion>> {
     Keep::access().map(|keep| keep.awake.clone())
 }
 
-/// Wakes those up who sleep.
+/// Wakes up the sleeping tasks.
 extern "C" fn one() -> c_int {
     if let Some(awake) = awake() {
         awake.complete_all();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A patch in Rust that takes the place of `livepatch-shadow-fix1`, which is in C, with its shadow
+//! A patch in Rust that replaces `livepatch-shadow-fix1`, which is in C, and takes over its shadow
 //! variables.
 
 use kernel::{
@@ -38,7 +38,7 @@ unsafe impl Send for Leak {}
 impl Drop for Leak {
     fn drop(&mut self) {
         pr_info!("prevented leak\n");
-        // SAFETY: The patch in C has it from `kzalloc()`, and it is nobody else's.
+        // SAFETY: The patch in C has allocated it by `kzalloc()`, and it is not used elsewhere.
         unsafe { bindings::kfree(self.0) };
     }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A patch in Rust with what an author may want besides replacing functions: the original of a
-//! function, parameters that can be written, a state that replacements read, and entries that are
-//! there under a condition.
+//! function, parameters that can be written, a state that replacements read, and conditional
+//! entries.
 
 use kernel::{
     bindings,
@@ -19,7 +19,7 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-/// Made of `klpr_rust_more_bindings.h`.
+/// Generated from `klpr_rust_more_bindings.h`.
 #[rustfmt::skip]
 mod klpr_rust_more_bindings;
 
@@ -63,7 +63,7 @@ livepatch! {
         vmlinux: {
             // SAFETY: As in fs/proc/cmdline.c.
             functions: unsafe [
-                /// The line of the boot loader.
+                /// The command line of the boot loader.
                 #[original(pub(crate) boot_line)]
                 unsafe extern "C" fn cmdline_proc_show(
                     seq: *mut bindings::seq_file,
@@ -146,7 +146,7 @@ fn bonus() -> Option<c_int> {
 unsafe extern "C" fn live_cmdline(seq: *mut bindings::seq_file, v: *mut c_void) -> c_int {
     // SAFETY: As this function.
     let result = unsafe { boot_line(seq, v) };
-    // SAFETY: The caller says that the file is this call's.
+    // SAFETY: The caller promises that the file is this call's.
     seq_print!(unsafe { SeqFile::from_raw(seq) }, "and more\n");
     result
 }

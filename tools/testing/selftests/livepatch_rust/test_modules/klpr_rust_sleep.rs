@@ -43,12 +43,12 @@ impl Patch for Sleepers {
     }
 }
 
-/// What holds RCU's read side is let go of before anybody sleeps.
+/// The RCU read lock is released before the task sleeps.
 fn awake() -> Option<Arc<Completion>> {
     Sleepers::access().map(|sleepers| sleepers.awake.clone())
 }
 
-/// The compiler makes a jump of this call.
+/// The compiler turns this call into a jump.
 extern "C" fn sleep() -> c_int {
     sleep_inside()
 }

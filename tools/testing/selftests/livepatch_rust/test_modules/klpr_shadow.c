@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Threads that make, find and free the same few shadow variables at once. Each
- * construction must be met by one destruction, and who finds a variable must
- * find it constructed.
+ * construction must have one destruction, and a variable that is found must be
+ * constructed.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -85,7 +85,7 @@ static int __init klpr_shadow_init(void)
 	}
 	while (atomic_read(&done) < THREADS)
 		msleep(20);
-	/* The threads are past their last use of this module but for the return. */
+	/* From here on the threads use this module only to return. */
 	msleep(100);
 	klp_shadow_free_all(ID, dtor);
 	rcu_barrier();

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Direct ops on klpr_target_one() and klpr_target_two() that get along with an
- * ops that modifies the ip, as those of BPF do, and keep in mind what ftrace has
- * last told them: whether they share their function with such an ops. On top of
- * that, kprobes on both that are such a user; all of these have one ops.
+ * Direct ops on klpr_target_one() and klpr_target_two() that can share a
+ * function with an IPMODIFY ops, as those of BPF can, and record the last
+ * command of ftrace: whether they share their function with such an ops. Also
+ * kprobes on both that are such a user; all of these have one ops.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -40,7 +40,7 @@ module_param_cb(asked, &klpr_asked_ops, &klpr_asked, 0644);
 
 asmlinkage void klpr_share_tramp(void);
 
-/* Nothing is done on the way, so that what is called need not be known. */
+/* Does nothing, so it need not know which function is called. */
 asm("	.pushsection .text, \"ax\", @progbits\n"
 "	.globl klpr_share_tramp\n"
 "	.type klpr_share_tramp, @function\n"

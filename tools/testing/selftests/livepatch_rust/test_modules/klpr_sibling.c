@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A patch for klpr_target with a replacement that ends in a sibling call of
- * another function that the patch replaces, and that sleeps. The first one is in
- * no frame then, and what the second one returns to is what the first one would
- * have returned to.
+ * another function that the patch replaces, and that sleeps. The first one has
+ * no frame then, and the second one returns to where the first one would have
+ * returned to.
  */
 
 #include <linux/livepatch.h>
@@ -14,7 +14,7 @@ static DECLARE_WAIT_QUEUE_HEAD(klpr_wait);
 static bool klpr_released;
 static atomic_t klpr_sleepers;
 
-/* In the place of klpr_target_sleep(). */
+/* Replaces klpr_target_sleep(). */
 static int klpr_second(void)
 {
 	atomic_inc(&klpr_sleepers);
@@ -26,12 +26,12 @@ static int klpr_second(void)
 /* klpr_target_sleep() itself, so that the call is redirected. Read by assembly. */
 static int (*klpr_target)(void) __used;
 
-/* In the place of klpr_target_sleep_hard(). */
+/* Replaces klpr_target_sleep_hard(). */
 #if defined(CONFIG_PPC64) && !defined(CONFIG_PPC_KERNEL_PCREL)
 /*
- * No compiler makes a sibling call of what may have another TOC. Here it does no
- * harm: livepatch_handler, which calls this by its global entry, gives the caller
- * its r2 back.
+ * Compilers make no sibling call of a function that may have another TOC. Here
+ * it does no harm: livepatch_handler, which calls this by its global entry,
+ * restores the caller's r2.
  */
 int klpr_first(void);
 asm(".pushsection .text, \"ax\"\n"

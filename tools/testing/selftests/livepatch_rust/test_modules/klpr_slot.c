@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tasks that are preempted in the kernel, and do not go on before they are
+ * Tasks that are preempted in the kernel, and do not continue before they are
  * released: in a function, in the slot of an optimized kprobe in it, or in a part
  * of a function that is elsewhere. A task in a slot goes back to the function by
- * an instruction of the slot, one in such a part by a jump. Neither has an address
- * in the function anywhere.
+ * an instruction of the slot, a task in such a part by a jump. Neither has an
+ * address in the function anywhere.
  *
- * A task uses its runtime up while it fills memory by one long instruction, or
+ * A task uses up its runtime while it fills memory by one long instruction, or
  * counts.
  */
 
@@ -77,9 +77,9 @@ static kprobe_opcode_t *klpr_find(void)
 #endif
 
 /*
- * Goes on elsewhere, and comes back, as functions do that the compiler has taken
- * apart. Labels with names would end it. Stack traces look for the symbol of the byte
- * before, so that the loop is not at the very beginning.
+ * Continues elsewhere, and comes back, as functions do that the compiler has
+ * split. Labels with names would end it. Stack traces use the symbol of the
+ * byte before, so the loop is not at the very beginning.
  */
 #define KLPR_COLD "klpr_split.cold"
 
@@ -138,7 +138,7 @@ static noinline int klpr_hold(void)
 	return ret;
 }
 
-/* No parameters: reading one holds a lock that readers of others need. */
+/* No parameter: reading one holds a lock that readers of others need. */
 static ssize_t klpr_hold_show(const struct module_attribute *attr, struct module_kobject *mk,
 			      char *buf)
 {

@@ -2,7 +2,7 @@
 #include <linux/compiler.h>
 #include <linux/types.h>
 
-/* A number that the compiler does not know, so that calls are not left out. */
+/* A number unknown to the compiler, so that it does not remove calls. */
 static inline int klpr_number(int number)
 {
 	OPTIMIZER_HIDE_VAR(number);
@@ -17,7 +17,7 @@ int klpr_target_sleep(void);
 int klpr_target_sleep_hard(void);
 int klpr_target_other_dup(void);
 
-/* No header of the kernel's has these. */
+/* No header of the kernel has these. */
 enum klpr_sign {
 	KLPR_PLUS,
 	KLPR_MINUS,

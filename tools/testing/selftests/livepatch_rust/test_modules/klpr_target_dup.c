@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The second function of a name. */
+/* The second function of this name. */
 
 #include <linux/compiler.h>
 

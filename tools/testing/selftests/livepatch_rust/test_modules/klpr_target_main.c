@@ -42,7 +42,7 @@ noinline notrace int klpr_target_notrace(void)
 	return klpr_number(4);
 }
 
-/* Has arguments in all places where there are some. */
+/* Has arguments in all registers for them, and on the stack. */
 noinline long klpr_target_many(int a, int b, int c, int d, int e, int f, int g, int h, long i,
 			       int j)
 {
@@ -101,7 +101,7 @@ KLPR_SHOW(many, (int)klpr_target_many(1, -2, 3, -4, 5, -6, 7, -8, 9, -10));
 KLPR_SHOW(sum, (int)klpr_target_sum(&klpr_numbers));
 KLPR_SHOW(sleepers, atomic_read(&klpr_sleepers));
 
-/* No parameters: reading one holds a lock that readers of others need. */
+/* No parameter: reading one holds a lock that readers of others need. */
 static ssize_t klpr_sleep_show(const struct module_attribute *attr, struct module_kobject *mk,
 			       char *buf)
 {
@@ -142,7 +142,7 @@ static int klpr_set_release(const char *val, const struct kernel_param *kp)
 static const struct kernel_param_ops klpr_release_ops = { .set = klpr_set_release };
 module_param_cb(release, &klpr_release_ops, NULL, 0200);
 
-/* A kernel thread that is in a function of the patch, or spins or gives way elsewhere. */
+/* A kernel thread: in a function of the patch, or spins or yields elsewhere. */
 static char *thread = "";
 module_param(thread, charp, 0444);
 static struct task_struct *klpr_thread;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A thread of a user process that never leaves the kernel, as io_uring and vhost
- * have them. It is one of the process that writes to the parameter start, until
- * that process is killed.
+ * A thread of a user process that never leaves the kernel, like those of
+ * io_uring and vhost. It belongs to the process that writes to the parameter
+ * start, until that process is killed.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -26,7 +26,7 @@ static int pid;
 module_param(pid, int, 0444);
 MODULE_PARM_DESC(pid, "the id of the newest thread");
 
-/* Nobody may take the addresses of these: they may lack the hash that CFI checks. */
+/* If the kernel never takes their address, these lack the hash of CFI. */
 static int __nocfi klpr_work(void *unused)
 {
 	/* Does not return; objtool cannot know that of a pointer. */
