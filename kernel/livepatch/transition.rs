@@ -183,6 +183,8 @@ impl Transition {
 
     /// Lets tasks begin to switch. `all` are the patches, that of the transition among them.
     pub(crate) fn start(&mut self, locked: &Locked, all: &[PatchRef], redirects: &Redirects) {
+        // After all else that tasks are to see once their flags are set.
+        self.publish(locked, all, redirects);
         self.backoff = Backoff::new(ticks_per_second());
         self.started = Instant::now();
         switch::set_remaining(0);
@@ -192,9 +194,6 @@ impl Transition {
             self.patch.name(),
             self.target.verb()
         );
-
-        // After all that tasks are to see once their flags are set.
-        self.publish(locked, all, redirects);
 
         let arrived = self.target.state();
         tasklist::for_each_task(|task| {
