@@ -2,7 +2,7 @@
 
 //! All tasks of the system.
 //!
-//! There are two ways to come by each thread. [`for_each_thread`] holds `tasklist_lock`: it sees
+//! There are two walks over all threads. [`for_each_thread`] holds `tasklist_lock`: it sees
 //! all threads that there are, and none can come or go meanwhile, which holds up every fork and
 //! exit; so what it calls must be short. [`walk_threads`] holds nothing for long; it may miss
 //! threads that come while it walks.

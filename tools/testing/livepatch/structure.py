@@ -74,17 +74,20 @@ def uses():
     return result
 
 
+def reach(graph, name):
+    """All that a file uses, directly or by others."""
+    todo, seen = list(graph[name]), set()
+    while todo:
+        used = todo.pop()
+        if used not in seen:
+            seen.add(used)
+            todo += graph[used]
+    return seen
+
+
 def circles(graph):
-    """The files that are in a dependency cycle."""
-    def reach(name):
-        todo, seen = list(graph[name]), set()
-        while todo:
-            used = todo.pop()
-            if used not in seen:
-                seen.add(used)
-                todo += graph[used]
-        return seen
-    return [name for name in graph if name in reach(name)]
+    """The files that lead back to themselves."""
+    return [name for name in graph if name in reach(graph, name)]
 
 
 def functions(path):
@@ -133,17 +136,11 @@ def measure():
 def picture():
     """The dependencies of the files of the core, as a graph, without those that others imply."""
     graph = uses()
+
     def without_shortcuts(name):
         direct = graph[name]
-        return [u for u in direct if not any(u in closure[o] for o in direct if o != u)]
-    closure = {name: set(graph[name]) for name in graph}
-    changed = not circles(graph)
-    while changed:
-        changed = False
-        for name in graph:
-            more = set().union(closure[name], *(closure[u] for u in closure[name]))
-            changed |= more != closure[name]
-            closure[name] = more
+        return [u for u in direct if not any(u in reach(graph, o) for o in direct if o != u)]
+
     out = [".. kernel-render:: DOT", "   :alt: What the files of the core use", "",
            "   digraph core {", "      rankdir = BT;", "      node [shape = box, fontsize = 11];"]
     for room, names in ROOMS.items():
