@@ -127,12 +127,6 @@ impl Registry {
         }
     }
 
-    /// Whether `patch` is the one in transition.
-    fn is_in_transition(&self, patch: &Patch) -> bool {
-        let in_transition = self.transition.as_ref().map(Transition::patch);
-        in_transition.is_some_and(|other| ptr::eq::<Patch>(&***other, patch))
-    }
-
     /// The position of `patch` among the patches, from 1; the number of patches if it is not one
     /// of them.
     pub(crate) fn stack_order(&self, patch: &Patch) -> usize {
@@ -336,10 +330,8 @@ impl Registry {
         if patch.is_enabled() == enabled {
             return Err(EINVAL);
         }
-        if self.is_in_transition(patch) {
-            if let Some(transition) = &mut self.transition {
-                transition.reverse(&self.locked, &self.patches, &self.redirects);
-            }
+        if let Some(transition) = transition_of(&mut self.transition, patch) {
+            transition.reverse(&self.locked, &self.patches, &self.redirects);
             return Ok(());
         }
         let accepted = self
@@ -355,12 +347,8 @@ impl Registry {
     ///
     /// `EINVAL`: `patch` is not in transition.
     pub(crate) fn force(&mut self, patch: &Patch) -> Result {
-        if !self.is_in_transition(patch) {
-            return Err(EINVAL);
-        }
-        if let Some(transition) = &self.transition {
-            transition.force(&self.locked, &self.patches);
-        }
+        let transition = transition_of(&mut self.transition, patch).ok_or(EINVAL)?;
+        transition.force(&self.locked, &self.patches);
         Ok(())
     }
 
@@ -422,14 +410,11 @@ impl Registry {
             transition,
             redirects,
         } = self;
-        let mut objects = patch.objects(locked);
-        let Some(object) = objects.find(|object| is_for(object, module)) else {
+        let Some(object) = object_for(locked, patch, module) else {
             return Ok(());
         };
         object.set_module(locked, Some(module));
-        let transition = transition
-            .as_mut()
-            .filter(|transition| Arc::ptr_eq(transition.patch(), patch));
+        let transition = transition_of(transition, patch);
         patch_coming_object(locked, patch, redirects, object)
             .and_then(|()| match transition {
                 None => {
@@ -466,13 +451,10 @@ impl Registry {
             redirects,
         } = self;
         for patch in patches.iter().take(count) {
-            let mut objects = patch.objects(locked);
-            let Some(object) = objects.find(|object| is_for(object, module)) else {
+            let Some(object) = object_for(locked, patch, module) else {
                 continue;
             };
-            let transition = transition
-                .as_mut()
-                .filter(|transition| Arc::ptr_eq(transition.patch(), patch));
+            let transition = transition_of(transition, patch);
             if transition.is_none() {
                 object.pre_unpatch(locked);
             }
@@ -499,9 +481,21 @@ impl Registry {
     }
 }
 
-/// Whether `object` is for `module`.
-fn is_for(object: &Object, module: &Module) -> bool {
-    object.module_name() == Some(module.name())
+/// The object of `patch` that is for `module`.
+fn object_for<'a>(locked: &'a Locked, patch: &'a Patch, module: &Module) -> Option<&'a Object> {
+    patch
+        .objects(locked)
+        .find(|object| object.module_name() == Some(module.name()))
+}
+
+/// The transition, if it is one of `patch`.
+fn transition_of<'a>(
+    transition: &'a mut Option<Transition>,
+    patch: &Patch,
+) -> Option<&'a mut Transition> {
+    transition
+        .as_mut()
+        .filter(|transition| ptr::eq::<Patch>(&***transition.patch(), patch))
 }
 
 /// Finds out whether the module that `object` is for is there.
