@@ -261,6 +261,27 @@ impl Page {
             unsafe { bindings::sysfs_emit(self.0, c"%lu\n".as_char_ptr(), number as c_ulong) };
         usize::try_from(len).unwrap_or(0)
     }
+
+    /// Writes the name of the symbol that `addr` is in, and a newline, in the place of what is
+    /// there, and returns the length. The name of its module follows in brackets if it is in one;
+    /// where there is no symbol, nothing comes before the newline.
+    ///
+    /// Wraps the format `%ps` of C's `vsprintf()`, which prints no address then.
+    #[cfg(CONFIG_KALLSYMS)]
+    pub fn emit_symbol(&mut self, addr: usize) -> usize {
+        let known = crate::kallsyms::symbol_size(addr).is_some();
+        let format = if known { c"%ps\n" } else { c"\n" };
+        // SAFETY: sysfs has given the page; the format takes a pointer, which it does not follow,
+        // or nothing.
+        let len = unsafe {
+            bindings::sysfs_emit(
+                self.0,
+                format.as_char_ptr(),
+                ptr::without_provenance::<u8>(addr),
+            )
+        };
+        usize::try_from(len).unwrap_or(0)
+    }
 }
 
 /// A file that can be read.
