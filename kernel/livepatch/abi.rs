@@ -16,7 +16,8 @@
 use crate::{
     list::{Link, List},
     lock::{Locked, Protected},
-    module::Module, //
+    module::Module,
+    trace::{self, Fate}, //
 };
 use kernel::{
     bindings,
@@ -697,6 +698,8 @@ pub(crate) struct Accepted {
     /// `None` once it was given back.
     free: Option<Pin<KBox<Free>>>,
     patch: NonNull<Patch>,
+    /// How many milliseconds its last transition took.
+    transition_millis: Atomic<u64>,
 }
 
 /// A reference to a patch that the core has accepted.
@@ -739,8 +742,19 @@ impl Accepted {
         let accepted = accepted.write(Self {
             free: Some(free),
             patch: NonNull::from(patch),
+            transition_millis: Atomic::new(0),
         });
         Ok(accepted.into())
+    }
+
+    /// How many milliseconds its last transition took, or 0 if there was none.
+    pub(crate) fn transition_millis(&self) -> u64 {
+        self.transition_millis.load(Relaxed)
+    }
+
+    /// Sets how many milliseconds its last transition took.
+    pub(crate) fn set_transition_millis(&self, millis: u64) {
+        self.transition_millis.store(millis, Relaxed);
     }
 
     /// Gives the patch back, if this is the only reference. May sleep; must not be called under
@@ -829,6 +843,7 @@ impl Free {
         unsafe { patch.kobj.put() };
         patch.finish.wait_for_completion();
         rcu::synchronize_rcu();
+        trace::patch(patch.name(), Fate::Freed);
         // The code must stay where tasks were forced to leave it: some may be in it.
         if !patch.forced.load(Relaxed) {
             // SAFETY: As for the kobject. The patch is not used after it.

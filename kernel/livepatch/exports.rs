@@ -6,8 +6,10 @@
 
 use crate::{
     abi::{self, Declared},
+    debugfs,
     elf::Sections,
     module::Module,
+    progress,
     registry::{self, KLP_MUTEX},
     relocs,
     shadow,
@@ -32,12 +34,18 @@ extern "C" fn klp_core_init_early() {
     unsafe { registry::init() };
     // SAFETY: As above.
     unsafe { shadow::init() };
+    // SAFETY: As above.
+    unsafe { progress::init() };
 }
 
 /// Makes what patches need: the workqueue of transitions, and then `/sys/kernel/livepatch`, without
 /// which no patch is accepted. Called once, at boot.
 #[no_mangle]
 extern "C" fn klp_core_init() -> c_int {
+    // What can be seen of transitions is not needed for any.
+    if debugfs::init().is_err() {
+        pr_warn!("no memory for the files in debugfs\n");
+    }
     abi::errno(switch::init_attempts(registry::attempt).and_then(|()| sysfs::init()))
 }
 

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 mod backoff;
+mod blocked;
 #[cfg(test)]
 mod fuzz;
 mod names;

@@ -31,10 +31,7 @@ use kernel::{
     task::Task, //
 };
 
-use core::{
-    marker::PhantomData,
-    ops, //
-};
+use core::ops;
 
 /// What a range belongs to.
 #[derive(Clone, Copy)]
@@ -47,22 +44,11 @@ enum Tag {
 
 /// Code that a task is in.
 #[derive(Clone, Copy)]
-pub(crate) struct Region<'a> {
-    tag: Tag,
-    _index: PhantomData<&'a Index>,
-}
-
-impl<'a> Region<'a> {
-    /// The name of the function of the patch in transition; or, as an error, that of the patch
-    /// whose module it is.
-    pub(crate) fn name(self) -> Result<&'a CStr, &'a CStr> {
-        match self.tag {
-            // SAFETY: By the invariants of the index.
-            Tag::Func(func) => Ok(unsafe { &*func }.name()),
-            // SAFETY: As above.
-            Tag::Module(patch) => Err(unsafe { &*patch }.name()),
-        }
-    }
+pub(crate) enum Region<'a> {
+    /// A function of the patch in transition, or the call of ftrace from it.
+    Func(&'a Func),
+    /// The module of a patch that tasks leave for good.
+    Module(&'a Patch),
 }
 
 /// Ranges of code, for being searched.
@@ -149,9 +135,12 @@ impl Index {
                 .filter(|range| !range.contains(task.thread_func()))
         };
         let range = ranges::find(self.funcs.sorted(), addr).or_else(in_module)?;
-        Some(Region {
-            tag: range.tag,
-            _index: PhantomData,
+        // SAFETY: By the invariants of the index.
+        Some(unsafe {
+            match range.tag {
+                Tag::Func(func) => Region::Func(&*func),
+                Tag::Module(patch) => Region::Module(&*patch),
+            }
         })
     }
 }

@@ -192,6 +192,7 @@ impl<T, const OFFSET: usize> List<T, OFFSET> {
 }
 
 /// The head of a list as [`List`], whose items can be read under RCU as well.
+#[repr(transparent)]
 pub(crate) struct RcuList<T, const OFFSET: usize>(List<T, OFFSET>);
 
 impl<T, const OFFSET: usize> RcuList<T, OFFSET> {

@@ -19,6 +19,7 @@
 //! | `route.rs`       | where calls of a function go                                           |
 //! | `target.rs`      | the patch states of tasks, and where a transition takes them           |
 //! | `backoff.rs`     | when to try again                                                      |
+//! | `blocked.rs`     | the tasks that hold up a transition                                    |
 //! | **boundary**     | **structures of C**                                                    |
 //! | `warn.rs`        | a warning that is reported once                                        |
 //! | `lock.rs`        | `klp_mutex`, as far as types can carry it                              |
@@ -28,7 +29,7 @@
 //! | `task.rs`        | what a task has to do with livepatch                                   |
 //! | `tasklist.rs`    | all tasks                                                              |
 //! | `test_params.rs` | what tests can leave out                                               |
-//! | `trace.rs`       | the trace event                                                        |
+//! | `trace.rs`       | the trace events                                                       |
 //! | `abi.rs`         | patches, objects and functions                                         |
 //! | **the parts**    |                                                                        |
 //! | `synchronize.rs` | waiting until each CPU has scheduled                                   |
@@ -38,11 +39,13 @@
 //! | `state.rs`       | what patches do to the system besides                                  |
 //! | `redirect.rs`    | redirecting functions: batches, tables, the ftrace handler             |
 //! | `index.rs`       | the code that tasks must not be in                                     |
+//! | `progress.rs`    | how transitions get on                                                 |
 //! | `switch.rs`      | switching one task; the hooks by which tasks switch by themselves      |
 //! | `transition.rs`  | moving all tasks                                                       |
 //! | `registry.rs`    | patches and their life; modules that come and go                       |
 //! | **entries**      |                                                                        |
 //! | `sysfs.rs`       | `/sys/kernel/livepatch`                                                |
+//! | `debugfs.rs`     | `/sys/kernel/debug/livepatch`                                          |
 //! | `exports.rs`     | what C code calls                                                      |
 //!
 //! `exports.c`, `events.c`, `hooks.c`, `exiting.c` and `test_params.c` are what has to be C.
@@ -51,6 +54,8 @@
 
 mod abi;
 mod backoff;
+mod blocked;
+mod debugfs;
 mod elf;
 mod exports;
 mod index;
@@ -58,6 +63,7 @@ mod list;
 mod lock;
 mod module;
 mod names;
+mod progress;
 mod ranges;
 mod redirect;
 mod registry;

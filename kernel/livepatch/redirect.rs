@@ -40,12 +40,13 @@
 //! `patch_state` loses its meaning, too.
 
 use crate::{
-    abi::{Func, FuncStack, Object},
+    abi::{Func, FuncStack, Object, Patch},
     lock::Locked,
     route::{self, Layer, Route, ORIGINAL},
     sort::sort_by_key,
     target::PatchState,
     task,
+    trace,
     warn::warn_on_once, //
 };
 use kernel::{
@@ -470,7 +471,7 @@ impl Redirects {
         Some(ftrace::return_address(slot.ip))
     }
 
-    /// Puts all functions of `object`, which is loaded, on their function stacks.
+    /// Puts all functions of `object` of `patch`, which is loaded, on their function stacks.
     ///
     /// # Errors
     ///
@@ -480,7 +481,12 @@ impl Redirects {
     /// - `ENOMEM`.
     ///
     /// After an error, which the log explains, nothing has changed.
-    pub(crate) fn patch_object(&mut self, locked: &Locked, object: &Object) -> Result {
+    pub(crate) fn patch_object(
+        &mut self,
+        locked: &Locked,
+        patch: &Patch,
+        object: &Object,
+    ) -> Result {
         if warn_on!(object.is_patched()) {
             return Err(EINVAL);
         }
@@ -498,6 +504,7 @@ impl Redirects {
             }
         }
         object.set_patched(locked, true);
+        trace::object(patch.name(), object.label(), true);
         Ok(())
     }
 
@@ -529,11 +536,17 @@ impl Redirects {
         Ok(self.batches.push(ops, GFP_KERNEL)?)
     }
 
-    /// Takes functions of `object` off their function stacks: all, or only the nops.
+    /// Takes functions of `object` of `patch` off their function stacks: all, or only the nops.
     ///
     /// No jump may lead to them: see [`Self::remove_jumps`]. A handler may still be running that
     /// has chosen one of them, and the task that runs it be on the way there.
-    pub(crate) fn unpatch_object(&mut self, locked: &Locked, object: &Object, nops_only: bool) {
+    pub(crate) fn unpatch_object(
+        &mut self,
+        locked: &Locked,
+        patch: &Patch,
+        object: &Object,
+        nops_only: bool,
+    ) {
         for func in object.funcs(locked) {
             if (nops_only && !func.is_nop()) || !func.is_patched(locked) {
                 continue;
@@ -548,6 +561,9 @@ impl Redirects {
             }
         }
         if object.is_dynamic() || !nops_only {
+            if object.is_patched() {
+                trace::object(patch.name(), object.label(), false);
+            }
             object.set_patched(locked, false);
         }
         self.unhook_unused(locked);

@@ -134,6 +134,13 @@ impl Registry {
             .map_or(self.patches.len(), |index| index + 1)
     }
 
+    /// How many milliseconds the last transition of `patch` took, or 0 if there was none.
+    pub(crate) fn transition_millis(&self, patch: &Patch) -> u64 {
+        self.position(patch)
+            .and_then(|index| self.patches.get(index))
+            .map_or(0, |patch| patch.transition_millis())
+    }
+
     fn position(&self, patch: &Patch) -> Option<usize> {
         self.patches
             .iter()
@@ -237,7 +244,7 @@ impl Registry {
                     );
                 })?;
                 self.redirects
-                    .patch_object(locked, object)
+                    .patch_object(locked, patch, object)
                     .inspect_err(|_| {
                         pr_warn!("failed to patch object '{}'\n", object.label());
                     })
@@ -309,7 +316,7 @@ impl Registry {
             warn_on_once!(true);
             return;
         };
-        if !transition.attempt() {
+        if !transition.attempt(&self.locked, &self.redirects) {
             self.transition = Some(transition);
             return;
         }
@@ -425,7 +432,7 @@ impl Registry {
                 Some(transition) => transition
                     .add_object(locked, patches, redirects, object)
                     .inspect_err(|_| {
-                        redirects.unpatch_object(locked, object, false);
+                        redirects.unpatch_object(locked, patch, object, false);
                         object.post_unpatch(locked);
                         relocs::clear_object(patch, object);
                     }),
@@ -466,7 +473,7 @@ impl Registry {
             // If ftrace is out of order, the functions stay jumps. Nothing calls them any more, and
             // with the module they go.
             let _ = redirects.remove_jumps(locked, object);
-            redirects.unpatch_object(locked, object, false);
+            redirects.unpatch_object(locked, patch, object, false);
             if let Some(transition) = transition {
                 transition.remove_object(locked, patches, redirects, object);
             }
@@ -579,14 +586,16 @@ fn patch_coming_object(
         relocs::clear_object(patch, object);
     })?;
 
-    redirects.patch_object(locked, object).inspect_err(|error| {
-        pr_warn!(
-            "failed to apply patch '{}' to module '{}' ({})\n",
-            patch.name(),
-            object.label(),
-            error.to_errno()
-        );
-        object.post_unpatch(locked);
-        relocs::clear_object(patch, object);
-    })
+    redirects
+        .patch_object(locked, patch, object)
+        .inspect_err(|error| {
+            pr_warn!(
+                "failed to apply patch '{}' to module '{}' ({})\n",
+                patch.name(),
+                object.label(),
+                error.to_errno()
+            );
+            object.post_unpatch(locked);
+            relocs::clear_object(patch, object);
+        })
 }

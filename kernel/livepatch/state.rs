@@ -23,6 +23,10 @@ use core::ptr;
 /// thread that asks for a state.
 ///
 /// The registry keeps it. A patch is taken off it before it is given back, which waits for readers.
+///
+/// Debuggers find it under the name that it has in the core in C, as a `struct list_head` of
+/// `struct klp_patch`, linked by `list`.
+#[export_name = "klp_patches"]
 pub(crate) static PATCHES: RcuList<Patch, PATCH_LIST> = RcuList::new();
 
 /// Returns the state of `patch` that has this id.

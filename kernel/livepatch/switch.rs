@@ -26,14 +26,16 @@
 //! until each CPU has scheduled: they are read with preemption disabled.
 
 use crate::{
+    abi::Func,
     index::{Index, Region},
+    progress::{self, Obstacle},
     target::PatchState,
     task::{self, TaskExt},
     test_params,
-    trace::{self, SwitchReason}, //
+    trace::SwitchReason, //
 };
 use kernel::{
-    bindings, dynamic_pr_debug,
+    bindings,
     ffi::c_ulong,
     new_delayed_work,
     preempt::PreemptDisabled,
@@ -162,6 +164,11 @@ pub(crate) fn set_remaining(remaining: i32) {
     REMAINING.store(remaining, Relaxed);
 }
 
+/// How many tasks remain, about: see [`REMAINING`].
+pub(crate) fn remaining() -> i32 {
+    REMAINING.load(Relaxed).max(0)
+}
+
 /// Schedules an attempt at once if the task that has just switched by itself was the last one.
 #[inline(always)]
 fn count_switched() {
@@ -174,13 +181,13 @@ fn count_switched() {
 
 /// Why a task was not switched.
 #[derive(Clone, Copy)]
-enum Obstacle<'a> {
+enum NotSwitched<'a> {
     /// It runs.
     Running,
     /// Its stack cannot be relied on.
     UnreliableStack,
-    /// It is in this code.
-    Inside(Region<'a>),
+    /// It is in this code, at this address.
+    Inside(Region<'a>, usize),
 }
 
 /// Returns whether the words of a task's stack show that it is in none of the functions concerned.
@@ -216,59 +223,23 @@ fn check_and_switch<'a>(
     target: PatchState,
     frame: Option<usize>,
     index: &'a Index,
-) -> Result<SwitchReason, Obstacle<'a>> {
+) -> Result<SwitchReason, NotSwitched<'a>> {
     let reason = if is_clear(task, frame, index) {
         SwitchReason::StackScan
     } else {
         let found = stacktrace::walk_reliable(task, |addr| match index.find(task, addr) {
-            Some(region) => ControlFlow::Break(region),
+            Some(region) => ControlFlow::Break((region, addr)),
             None => ControlFlow::Continue(()),
         });
         match found {
             Ok(None) => SwitchReason::StackCheck,
-            Ok(Some(region)) => return Err(Obstacle::Inside(region)),
-            Err(_) => return Err(Obstacle::UnreliableStack),
+            Ok(Some((region, addr))) => return Err(NotSwitched::Inside(region, addr)),
+            Err(_) => return Err(NotSwitched::UnreliableStack),
         }
     };
     task.clear_pending();
     task.set_patch_state(target);
     Ok(reason)
-}
-
-/// Says in the log, if the user wants to know, why a task was not switched.
-#[cold]
-fn log_obstacle(task: &Task, obstacle: Obstacle<'_>) {
-    let (comm, pid) = task.comm_and_pid();
-    match obstacle {
-        Obstacle::Running => dynamic_pr_debug!(
-            "klp_try_switch_task",
-            "klp_try_switch_task: {}:{} is running\n",
-            comm,
-            pid
-        ),
-        Obstacle::UnreliableStack => dynamic_pr_debug!(
-            "klp_try_switch_task",
-            "klp_try_switch_task: {}:{} has an unreliable stack\n",
-            comm,
-            pid
-        ),
-        Obstacle::Inside(region) => match region.name() {
-            Ok(func) => dynamic_pr_debug!(
-                "klp_try_switch_task",
-                "klp_try_switch_task: {}:{} is sleeping on function {}\n",
-                comm,
-                pid,
-                func
-            ),
-            Err(patch) => dynamic_pr_debug!(
-                "klp_try_switch_task",
-                "klp_try_switch_task: {}:{} is sleeping in the module of '{}'\n",
-                comm,
-                pid,
-                patch
-            ),
-        },
-    }
 }
 
 /// Switches a task if it is in none of the functions concerned, and returns whether it has arrived.
@@ -279,34 +250,47 @@ fn switch_by_stack<'a>(
     target: PatchState,
     frame: Option<usize>,
     index: &'a Index,
-) -> Result<(), Obstacle<'a>> {
+) -> Result<(), NotSwitched<'a>> {
     if task.is_in(target) {
         return Ok(());
     }
     // Without reliable stacks, tasks switch on their way to user mode only.
     if !stacktrace::have_reliable() {
-        return Err(Obstacle::UnreliableStack);
+        return Err(NotSwitched::UnreliableStack);
     }
     let switched =
         stacktrace::with_stopped(task, |task| check_and_switch(task, target, frame, index));
     // Only now, as what is traced may print, and nothing can be printed while the task is stopped.
-    let found = switched.unwrap_or(Err(Obstacle::Running))?;
+    let found = switched.unwrap_or(Err(NotSwitched::Running))?;
     let reason = frame.map_or(found, |_| SwitchReason::Scheduler);
-    trace::task_switch(task, target, reason);
+    progress::switched(task, target, reason);
     Ok(())
 }
 
 /// Switches a task that does not run, if it is in none of the functions concerned, and returns
-/// whether it has arrived. `index` is that of the transition to `target`.
+/// whether it has arrived. If not, that is noted.
+///
+/// `index` is that of the transition to `target`; `is_in_ftrace` says whether an address is the
+/// return address of the call of ftrace from a function.
 #[inline]
-pub(crate) fn try_switch(task: &Task, target: PatchState, index: &Index) -> bool {
-    match switch_by_stack(task, target, None, index) {
-        Ok(()) => true,
-        Err(obstacle) => {
-            log_obstacle(task, obstacle);
-            false
+pub(crate) fn try_switch(
+    task: &Task,
+    target: PatchState,
+    index: &Index,
+    is_in_ftrace: impl Fn(&Func, usize) -> bool,
+) -> bool {
+    let obstacle = match switch_by_stack(task, target, None, index) {
+        Ok(()) => return true,
+        Err(NotSwitched::Running) => Obstacle::Running,
+        Err(NotSwitched::UnreliableStack) => Obstacle::UnreliableStack,
+        Err(NotSwitched::Inside(Region::Func(func), addr)) if is_in_ftrace(func, addr) => {
+            Obstacle::Ftrace(func)
         }
-    }
+        Err(NotSwitched::Inside(Region::Func(func), _)) => Obstacle::Function(func),
+        Err(NotSwitched::Inside(Region::Module(patch), _)) => Obstacle::Module(patch),
+    };
+    progress::blocked(task, target, obstacle);
+    false
 }
 
 /// Switches the idle task of a CPU that is offline, and stays so.
@@ -314,7 +298,7 @@ pub(crate) fn switch_offline(task: &Task, target: PatchState) {
     if !task.is_in(target) {
         task.clear_pending();
         task.set_patch_state(target);
-        trace::task_switch(task, target, SwitchReason::Idle);
+        progress::switched(task, target, SwitchReason::Idle);
     }
 }
 
@@ -336,7 +320,7 @@ pub(crate) fn switch_pending(task: &Task, reason: SwitchReason) -> bool {
     if pending {
         let state = PatchState::from_raw(TARGET.load(Relaxed));
         task.set_patch_state(state);
-        trace::task_switch(task, state, reason);
+        progress::switched(task, state, reason);
     }
     pending
 }
@@ -431,6 +415,6 @@ unsafe extern "C" fn klp_copy_process(child: *mut bindings::task_struct) {
         state
     };
     if state != PatchState::Idle && state == PatchState::from_raw(TARGET.load(Relaxed)) {
-        trace::task_switch(child, state, SwitchReason::Fork);
+        progress::switched(child, state, SwitchReason::Fork);
     }
 }

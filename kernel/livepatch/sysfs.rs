@@ -5,18 +5,22 @@
 //! ```text
 //! /sys/kernel/livepatch/<patch>/enabled
 //! /sys/kernel/livepatch/<patch>/transition
+//! /sys/kernel/livepatch/<patch>/transition_ms
+//! /sys/kernel/livepatch/<patch>/remaining_tasks
 //! /sys/kernel/livepatch/<patch>/force
 //! /sys/kernel/livepatch/<patch>/replace
 //! /sys/kernel/livepatch/<patch>/stack_order
 //! /sys/kernel/livepatch/<patch>/<object>/patched
-//! /sys/kernel/livepatch/<patch>/<object>/<function,sympos>/
+//! /sys/kernel/livepatch/<patch>/<object>/<function,sympos>/new_func
 //! ```
 //!
 //! See `Documentation/ABI/testing/sysfs-kernel-livepatch`.
 
 use crate::{
     abi::{Func, KobjTypes, Object, Patch},
+    progress,
     registry::{Sysfs, KLP_MUTEX},
+    switch,
     transition, //
 };
 use kernel::{
@@ -56,12 +60,14 @@ pub(crate) fn tree() -> Option<Sysfs<'static>> {
     })
 }
 
-static PATCH_ATTRIBUTES: Attributes<Patch, 5> = Attributes::new([
+static PATCH_ATTRIBUTES: Attributes<Patch, 7> = Attributes::new([
     &const { Attribute::read_write::<Enabled>(c"enabled") },
     &const { Attribute::read_only::<InTransition>(c"transition") },
     &const { Attribute::write_only::<Force>(c"force") },
     &const { Attribute::read_only::<Replace>(c"replace") },
     &const { Attribute::read_only::<StackOrder>(c"stack_order") },
+    &const { Attribute::read_only::<RemainingTasks>(c"remaining_tasks") },
+    &const { Attribute::read_only::<TransitionMillis>(c"transition_ms") },
 ]);
 static PATCH_GROUP: Group<Patch> = Group::new(&PATCH_ATTRIBUTES);
 static PATCH_GROUPS: Groups<Patch> = Groups::new(&PATCH_GROUP);
@@ -73,7 +79,11 @@ static OBJECT_GROUP: Group<Object> = Group::new(&OBJECT_ATTRIBUTES);
 static OBJECT_GROUPS: Groups<Object> = Groups::new(&OBJECT_GROUP);
 static OBJECT_TYPE: KobjType<Object> = KobjType::new(&OBJECT_GROUPS);
 
-static FUNC_TYPE: KobjType<Func> = KobjType::without_files();
+static FUNC_ATTRIBUTES: Attributes<Func, 1> =
+    Attributes::new([&const { Attribute::read_only::<NewFunc>(c"new_func") }]);
+static FUNC_GROUP: Group<Func> = Group::new(&FUNC_ATTRIBUTES);
+static FUNC_GROUPS: Groups<Func> = Groups::new(&FUNC_GROUP);
+static FUNC_TYPE: KobjType<Func> = KobjType::new(&FUNC_GROUPS);
 
 /// Whether a patch is, or is becoming, enabled. Writing disables it, or reverses its transition.
 struct Enabled;
@@ -131,11 +141,47 @@ impl Show<Patch> for StackOrder {
     }
 }
 
+/// How many tasks have yet to switch, about: 0 if the patch is not in transition.
+struct RemainingTasks;
+
+impl Show<Patch> for RemainingTasks {
+    fn show(patch: &Patch, page: &mut Page) -> Result<usize> {
+        let moving = ptr::eq(transition::patch(), patch);
+        let remaining = if moving { switch::remaining() } else { 0 };
+        Ok(page.emit_number(usize::try_from(remaining)?))
+    }
+}
+
+/// How many milliseconds the patch's last transition took; while one is going on, how many have
+/// passed since it started or was reversed.
+struct TransitionMillis;
+
+impl Show<Patch> for TransitionMillis {
+    fn show(patch: &Patch, page: &mut Page) -> Result<usize> {
+        let millis = if ptr::eq(transition::patch(), patch) {
+            progress::running_millis()
+        } else {
+            KLP_MUTEX.lock().transition_millis(patch)
+        };
+        Ok(page.emit_number(usize::try_from(millis)?))
+    }
+}
+
 /// Whether the functions of an object are patched.
 struct Patched;
 
 impl Show<Object> for Patched {
     fn show(object: &Object, page: &mut Page) -> Result<usize> {
         Ok(page.emit_number(object.is_patched().into()))
+    }
+}
+
+/// Where calls of a function go, by name: the replacement, and its module. For a nop it is the
+/// function itself. Empty if that is not loaded.
+struct NewFunc;
+
+impl Show<Func> for NewFunc {
+    fn show(func: &Func, page: &mut Page) -> Result<usize> {
+        Ok(page.emit_symbol(func.new_func()))
     }
 }

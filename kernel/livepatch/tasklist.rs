@@ -318,12 +318,12 @@ pub(crate) fn for_each_idle(mut f: impl FnMut(CpuId, &Task)) {
 
 /// Calls `f` for all tasks: each thread, each that is exiting, and each idle task. Some may be seen
 /// twice. `f` may be called with a raw spinlock held.
-pub(crate) fn for_each_task(f: impl Fn(&Task)) {
+pub(crate) fn for_each_task(mut f: impl FnMut(&Task)) {
     let _ = for_each_thread(|task| {
         f(task);
         ControlFlow::<()>::Continue(())
     });
-    for_each_exiting(&f);
+    for_each_exiting(&mut f);
     for_each_idle(|_, task| f(task));
 }
 

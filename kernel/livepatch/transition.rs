@@ -21,16 +21,17 @@
 //! then is among them, or does not run any more.
 
 use crate::{
-    abi::{Object, Patch, PatchRef},
+    abi::{Func, Object, Patch, PatchRef},
     backoff::Backoff,
     index::{Indexes, Patches},
     lock::Locked,
+    progress::{self, Outcome},
     redirect::Redirects,
     switch,
     target::{PatchState, Target},
     task::{self, TaskExt},
     tasklist,
-    trace::SwitchReason,
+    trace::{self, Fate, Step, SwitchReason},
     warn::warn_on_once, //
 };
 use kernel::{
@@ -63,6 +64,8 @@ pub(crate) struct Transition {
     backoff: Backoff,
     /// When it was started, or reversed.
     started: Instant<Monotonic>,
+    /// How many tasks had to switch then.
+    tasks: u32,
     /// The code that tasks must not be in.
     indexes: Indexes,
 }
@@ -89,17 +92,20 @@ fn all_are_in(state: PatchState) -> bool {
     all
 }
 
-/// Sends a fake signal to each task that has yet to switch.
+/// Sends a fake signal to each task that has yet to switch, and returns how many those are.
 ///
 /// A task may switch by itself between the test and the signal. Then it passes the exit to user
 /// mode once more, or wakes up and goes back to sleep, which does no harm.
-fn send_fake_signals() {
+fn send_fake_signals() -> u32 {
+    let mut tasks = 0;
     let _ = tasklist::for_each_thread(|task| {
         if task.is_pending() {
             task.send_fake_signal();
+            tasks += 1;
         }
         ControlFlow::<()>::Continue(())
     });
+    tasks
 }
 
 /// Makes the functions of `patch` depend on the task, or not any more.
@@ -145,8 +151,10 @@ impl Transition {
         );
 
         let initial = target.opposite().state();
+        let mut tasks = 0;
         tasklist::for_each_task(|task| {
             // One that is exiting may come twice.
+            tasks += u32::from(!task.is_in(initial));
             warn_on_once!(!task.is_in(PatchState::Idle) && !task.is_in(initial));
             task.set_patch_state(initial);
         });
@@ -159,6 +167,7 @@ impl Transition {
             target,
             backoff: Backoff::new(ticks_per_second()),
             started: Instant::now(),
+            tasks,
             indexes,
         })
     }
@@ -183,11 +192,19 @@ impl Transition {
 
     /// Lets tasks begin to switch. `all` are the patches, that of the transition among them.
     pub(crate) fn start(&mut self, locked: &Locked, all: &[PatchRef], redirects: &Redirects) {
+        trace::transition(self.patch.name(), self.target, Step::Start, self.tasks);
+        self.begin(locked, all, redirects);
+    }
+
+    /// Lets tasks begin to switch to the target.
+    fn begin(&mut self, locked: &Locked, all: &[PatchRef], redirects: &Redirects) {
         // After all else that tasks are to see once their flags are set.
         self.publish(locked, all, redirects);
         self.backoff = Backoff::new(ticks_per_second());
         self.started = Instant::now();
-        switch::set_remaining(0);
+        progress::start(&self.patch, self.target);
+        // So many until the first attempt is over, for those who watch.
+        switch::set_remaining(i32::try_from(self.tasks).unwrap_or(i32::MAX));
 
         pr_notice!(
             "'{}': starting {} transition\n",
@@ -210,10 +227,12 @@ impl Transition {
     /// Switches the tasks that can be switched, and returns whether all have arrived.
     ///
     /// If not, the next attempt is scheduled. May sleep.
-    pub(crate) fn attempt(&mut self) -> bool {
+    pub(crate) fn attempt(&mut self, locked: &Locked, redirects: &Redirects) -> bool {
         let arrived = self.target.state();
         let index = self.indexes.current();
-        let try_switch = |task: &_| switch::try_switch(task, arrived, index);
+        let is_in_ftrace =
+            |func: &Func, addr| redirects.ftrace_return_address(locked, func) == Some(addr);
+        let try_switch = |task: &_| switch::try_switch(task, arrived, index, is_in_ftrace);
 
         let mut remaining: i32 = tasklist::walk_threads(|remaining, task| {
             *remaining += i32::from(!try_switch(task));
@@ -233,6 +252,7 @@ impl Transition {
             }
         });
         drop(hotplug);
+        progress::end_attempt();
 
         // Tasks that were forked, or began to exit, meanwhile may have been missed.
         if remaining == 0 && all_are_in(arrived) {
@@ -246,7 +266,7 @@ impl Transition {
             if retry.announce {
                 pr_notice!("signaling remaining tasks\n");
             }
-            send_fake_signals();
+            progress::signal(&self.patch, self.target, send_fake_signals());
         }
         switch::attempt_in(retry.delay);
         // Not before, so that this attempt does not take the place of an earlier one.
@@ -264,9 +284,26 @@ impl Transition {
     ) -> impl Fn(&PatchRef) -> bool {
         task::check_in_scheduler(false);
         self.end(locked, all, redirects);
+        let millis = progress::end(&self.patch, Outcome::Completed);
+        self.patch.set_transition_millis(millis);
+        self.report_fates(all);
         let (moving, target) = (self.patch.as_ptr(), self.target);
         let is_replacing = self.patch.is_replacing();
         move |patch| target.leaves(ptr::eq(patch.as_ptr(), moving), is_replacing)
+    }
+
+    /// Reports what has become of the patches.
+    fn report_fates(&self, all: &[PatchRef]) {
+        let fate_of_left = match self.target {
+            Target::Patched => {
+                trace::patch(self.patch.name(), Fate::Enabled);
+                Fate::Replaced
+            }
+            Target::Unpatched => Fate::Disabled,
+        };
+        for patch in Self::patches(&self.patch, all).left(self.target) {
+            trace::patch(patch.name(), fate_of_left);
+        }
     }
 
     /// Ends a transition that was prepared and not started, as enabling its patch has failed.
@@ -307,7 +344,7 @@ impl Transition {
             Target::Patched => (),
             Target::Unpatched => {
                 for object in patch.patched_objects(locked) {
-                    redirects.unpatch_object(locked, object, false);
+                    redirects.unpatch_object(locked, patch, object, false);
                 }
             }
         }
@@ -355,11 +392,19 @@ impl Transition {
         // No task switches any more, once those are done that have found the flag set.
         tasklist::for_each_task(|task| task.clear_pending());
         switch::synchronize();
+        let arrived = self.target.state();
+        self.tasks = 0;
+        let _ = tasklist::for_each_thread(|task| {
+            self.tasks += u32::from(task.is_in(arrived));
+            ControlFlow::<()>::Continue(())
+        });
 
+        progress::end(&self.patch, Outcome::Reversed);
         self.target = self.target.opposite();
         self.patch.set_enabled(locked, !self.patch.is_enabled());
         switch::set_target(self.target.state());
-        self.start(locked, all, redirects);
+        trace::transition(self.patch.name(), self.target, Step::Reverse, self.tasks);
+        self.begin(locked, all, redirects);
         switch::attempt_in(0);
     }
 
@@ -369,9 +414,11 @@ impl Transition {
     pub(crate) fn force(&self, locked: &Locked, all: &[PatchRef]) {
         pr_warn!("forcing remaining tasks to the patched state\n");
 
+        let mut tasks = 0;
         tasklist::for_each_task(|task| {
-            switch::switch_pending(task, SwitchReason::Forced);
+            tasks += u32::from(switch::switch_pending(task, SwitchReason::Forced));
         });
+        progress::force(&self.patch, self.target, tasks);
 
         for patch in Self::patches(&self.patch, all).left(self.target) {
             patch.set_forced(locked);
@@ -425,7 +472,7 @@ fn unpatch_replaced(locked: &Locked, patches: Patches<'_>, redirects: &mut Redir
     for old in patches.left(Target::Patched) {
         old.set_enabled(locked, false);
         for object in old.patched_objects(locked) {
-            redirects.unpatch_object(locked, object, false);
+            redirects.unpatch_object(locked, old, object, false);
         }
     }
 }
@@ -433,7 +480,7 @@ fn unpatch_replaced(locked: &Locked, patches: Patches<'_>, redirects: &mut Redir
 /// Takes the nops of `patch` off, which have nothing to hide any more.
 fn discard_nops(locked: &mut Locked, patch: &Patch, redirects: &mut Redirects) {
     for object in patch.patched_objects(locked) {
-        redirects.unpatch_object(locked, object, true);
+        redirects.unpatch_object(locked, patch, object, true);
     }
     patch.unlink(locked, true);
 }

@@ -18,15 +18,15 @@ PICTURE = ROOT / "Documentation/livepatch/rust-core.rst"
 HOST = {"host_tests", "fuzz"}
 # The rooms of the core, from the bottom to the top. A file uses no room above its own.
 ROOMS = {
-    "decisions": ["sort", "names", "ranges", "rela", "route", "target", "backoff"],
+    "decisions": ["sort", "names", "ranges", "rela", "route", "target", "backoff", "blocked"],
     "boundary": [
         "warn", "lock", "list", "module", "elf", "task", "tasklist", "test_params", "trace", "abi",
     ],
     "parts": [
-        "synchronize", "symbols", "relocs", "shadow", "state", "redirect", "index", "switch",
-        "transition", "registry",
+        "synchronize", "symbols", "relocs", "shadow", "state", "redirect", "index", "progress",
+        "switch", "transition", "registry",
     ],
-    "entries": ["sysfs", "exports"],
+    "entries": ["sysfs", "debugfs", "exports"],
 }
 LIMITS = {
     "unsafe blocks in 1,000 lines of the core": 20,

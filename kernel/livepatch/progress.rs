@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How transitions get on: what `/sys/kernel/debug/livepatch` shows.
+//!
+//! What is shown is kept here, apart from the transition itself: reading it waits for no attempt,
+//! and delays none by more than it takes to copy a few lines.
+//!
+//! # Concurrency
+//!
+//! [`PROGRESS`] is a spinlock, as attempts note what they find under RCU. Changes are made with
+//! `klp_mutex` held as well. The number of tasks that have switched is counted without a lock, by
+//! the tasks themselves; it is set to 0 while none can switch.
+
+use crate::{
+    abi::{Func, Patch},
+    blocked::BlockedTasks,
+    target::{PatchState, Target},
+    task::TaskExt,
+    trace::{self, SwitchReason, SWITCH_REASONS, SWITCH_REASON_NAMES}, //
+};
+use kernel::{
+    dynamic_pr_debug,
+    fmt,
+    prelude::*,
+    str::BStr,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        global_lock, //
+    },
+    task::Task,
+    time::{BootTime, Instant, Monotonic}, //
+};
+
+use core::ptr;
+
+/// How many transitions of the past are kept.
+const HISTORY: usize = 16;
+
+/// How many tasks have switched in the transition that is going on, by reason.
+static SWITCHED: [Atomic<u32>; SWITCH_REASONS] = [const { Atomic::new(0) }; SWITCH_REASONS];
+
+global_lock! {
+    // SAFETY: `init` is called at boot, before there can be a transition.
+    /// How the transition that is going on gets on, and how those of the past did.
+    unsafe(uninit) static PROGRESS: SpinLock<Progress> = Progress::new();
+}
+
+/// Initialises what this file keeps.
+///
+/// # Safety
+///
+/// To be called once, before anything else here.
+pub(crate) unsafe fn init() {
+    // SAFETY: By the requirement of this function.
+    unsafe { PROGRESS.init() };
+}
+
+/// A name of the kernel's. Empty if there was no memory for it.
+#[derive(Default)]
+struct Name(KVec<u8>);
+
+impl Name {
+    /// Copies `name`, unless this is it already. Does not sleep.
+    fn set(&mut self, name: &CStr) {
+        let name = name.to_bytes();
+        if *self.0 != *name {
+            self.0.clear();
+            // Tracing and the log have the name in any case.
+            let _ = self.0.extend_from_slice(name, GFP_NOWAIT);
+        }
+    }
+
+    fn get(&self) -> &BStr {
+        BStr::from_bytes(&self.0)
+    }
+}
+
+/// What an attempt has found of a task that it could not switch.
+struct Found {
+    pid: i32,
+    comm: Name,
+    obstacle: trace::Obstacle,
+    /// The function, or the patch whose module it is.
+    name: Name,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            pid: 0,
+            comm: Name::default(),
+            obstacle: trace::Obstacle::Running,
+            name: Name::default(),
+        }
+    }
+}
+
+impl Found {
+    /// Writes what it is in, with `prefix` before each key.
+    fn write_obstacle(&self, f: &mut fmt::Formatter<'_>, prefix: &str) -> fmt::Result {
+        write!(f, " {prefix}obstacle={}", self.obstacle.name())?;
+        let key = match self.obstacle {
+            trace::Obstacle::Function | trace::Obstacle::Ftrace => "function",
+            trace::Obstacle::Module => "patch",
+            trace::Obstacle::Running | trace::Obstacle::UnreliableStack => return Ok(()),
+        };
+        write!(f, " {prefix}{key}={:?}", self.name.get())
+    }
+}
+
+/// A transition that is going on.
+struct Current {
+    patch: Name,
+    target: Target,
+    started: Instant<Monotonic>,
+    /// Fake signals were sent.
+    signaled: bool,
+    forced: bool,
+}
+
+impl Current {
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(0)
+    }
+}
+
+/// How a transition has ended.
+#[derive(Clone, Copy)]
+pub(crate) enum Outcome {
+    /// All tasks have switched.
+    Completed,
+    /// It was reversed.
+    Reversed,
+}
+
+/// A transition of the past.
+struct Past {
+    current: Current,
+    outcome: Outcome,
+    millis: u64,
+    ended: Instant<BootTime>,
+    attempts: u32,
+    switched: [u32; SWITCH_REASONS],
+    /// The task that was blocked for the longest time, and for how many milliseconds.
+    slowest: Option<(Found, u64)>,
+}
+
+struct Progress {
+    current: Option<Current>,
+    /// Tasks are told from one another by their addresses and numbers.
+    blocked: BlockedTasks<(*const Task, i32), Found>,
+    /// The transitions of the past: the last one is at `latest`, the one before it before that.
+    history: [Option<Past>; HISTORY],
+    latest: usize,
+}
+
+// SAFETY: The pointers are only compared.
+unsafe impl Send for Progress {}
+
+impl Progress {
+    const fn new() -> Self {
+        Self {
+            current: None,
+            blocked: BlockedTasks::new(),
+            history: [const { None }; HISTORY],
+            latest: 0,
+        }
+    }
+
+    /// For how many milliseconds the transition goes on.
+    fn millis(&self) -> u64 {
+        self.current.as_ref().map_or(0, Current::millis)
+    }
+
+    fn remember(&mut self, past: Past) -> Option<Past> {
+        self.latest = (self.latest + 1) % HISTORY;
+        self.history
+            .get_mut(self.latest)
+            .and_then(|slot| slot.replace(past))
+    }
+}
+
+/// Notes that a transition of `patch` starts, or goes in the other direction from now on. No task
+/// may be switching. May sleep.
+pub(crate) fn start(patch: &Patch, target: Target) {
+    let mut name = Name::default();
+    name.set(patch.name());
+    for switched in &SWITCHED {
+        switched.store(0, Relaxed);
+    }
+    let mut progress = PROGRESS.lock();
+    progress.blocked.clear();
+    progress.current = Some(Current {
+        patch: name,
+        target,
+        started: Instant::now(),
+        signaled: false,
+        forced: false,
+    });
+}
+
+/// Notes and reports that `task` has switched to `state`. As for [`trace::task_switch`].
+#[inline(always)]
+pub(crate) fn switched(task: &Task, state: PatchState, reason: SwitchReason) {
+    // No ordering is needed: a number that people read.
+    if let Some(switched) = SWITCHED.get(reason.raw() as usize) {
+        switched.fetch_add(1, Relaxed);
+    }
+    trace::task_switch(task, state, reason);
+}
+
+/// Why a task was not switched.
+#[derive(Clone, Copy)]
+pub(crate) enum Obstacle<'a> {
+    /// It runs.
+    Running,
+    /// It is in this function, or what replaces it.
+    Function(&'a Func),
+    /// It is in the call of ftrace from this function.
+    Ftrace(&'a Func),
+    /// It is in the module of this patch.
+    Module(&'a Patch),
+    /// Its stack cannot be relied on.
+    UnreliableStack,
+}
+
+/// Notes and reports that the attempt that is going on could not switch `task` to `state`. Does not
+/// sleep.
+#[cold]
+pub(crate) fn blocked(task: &Task, state: PatchState, obstacle: Obstacle<'_>) {
+    let (kind, name) = match obstacle {
+        Obstacle::Running => (trace::Obstacle::Running, c""),
+        Obstacle::Function(func) => (trace::Obstacle::Function, func.name()),
+        Obstacle::Ftrace(func) => (trace::Obstacle::Ftrace, func.name()),
+        Obstacle::Module(patch) => (trace::Obstacle::Module, patch.name()),
+        Obstacle::UnreliableStack => (trace::Obstacle::UnreliableStack, c""),
+    };
+    trace::task_blocked(task, state, kind, name);
+    let (comm, pid) = task.comm_and_pid();
+    log_obstacle(comm, pid, kind, name);
+
+    let mut progress = PROGRESS.lock();
+    let now = progress.millis();
+    if let Some(found) = progress.blocked.note((ptr::from_ref(task), pid), now) {
+        found.pid = pid;
+        found.comm.set(comm);
+        found.obstacle = kind;
+        found.name.set(name);
+    }
+}
+
+/// Says in the log, if the user wants to know, why a task was not switched.
+fn log_obstacle(comm: &CStr, pid: i32, obstacle: trace::Obstacle, name: &CStr) {
+    match obstacle {
+        trace::Obstacle::Running => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} is running\n",
+            comm,
+            pid
+        ),
+        trace::Obstacle::UnreliableStack => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} has an unreliable stack\n",
+            comm,
+            pid
+        ),
+        trace::Obstacle::Function | trace::Obstacle::Ftrace => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} is sleeping on function {}\n",
+            comm,
+            pid,
+            name
+        ),
+        trace::Obstacle::Module => dynamic_pr_debug!(
+            "klp_try_switch_task",
+            "klp_try_switch_task: {}:{} is sleeping in the module of '{}'\n",
+            comm,
+            pid,
+            name
+        ),
+    }
+}
+
+/// Notes that an attempt is over.
+pub(crate) fn end_attempt() {
+    let mut progress = PROGRESS.lock();
+    let now = progress.millis();
+    progress.blocked.end_attempt(now);
+}
+
+/// Notes and reports that fake signals are sent to `tasks` tasks.
+pub(crate) fn signal(patch: &Patch, target: Target, tasks: u32) {
+    trace::transition(patch.name(), target, trace::Step::Signal, tasks);
+    if let Some(current) = &mut PROGRESS.lock().current {
+        current.signaled = true;
+    }
+}
+
+/// Notes and reports that `tasks` tasks were forced.
+pub(crate) fn force(patch: &Patch, target: Target, tasks: u32) {
+    trace::transition(patch.name(), target, trace::Step::Force, tasks);
+    if let Some(current) = &mut PROGRESS.lock().current {
+        current.forced = true;
+    }
+}
+
+/// Notes how the transition of `patch` has ended, reports it if it was completed, and returns how
+/// many milliseconds it took. No task may be switching.
+pub(crate) fn end(patch: &Patch, outcome: Outcome) -> u64 {
+    let mut progress = PROGRESS.lock();
+    let Some(current) = progress.current.take() else {
+        return 0;
+    };
+    let elapsed = current.started.elapsed();
+    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(0);
+    let micros = u64::try_from(elapsed.as_micros_ceil()).unwrap_or(0);
+    let attempts = progress.blocked.attempts();
+    let target = current.target;
+    let switched = SWITCHED.each_ref().map(|switched| switched.load(Relaxed));
+    let slowest = progress.blocked.take_slowest();
+    let forgotten = progress.remember(Past {
+        current,
+        outcome,
+        millis,
+        ended: Instant::now(),
+        attempts,
+        switched,
+        slowest: slowest.map(|(blocked, millis)| (blocked.found, millis)),
+    });
+    progress.blocked.clear();
+    drop(progress);
+    drop(forgotten);
+    if matches!(outcome, Outcome::Completed) {
+        trace::complete(patch.name(), target, micros, attempts, &switched);
+    }
+    millis
+}
+
+/// For how many milliseconds the transition goes on, or 0 if there is none.
+pub(crate) fn running_millis() -> u64 {
+    PROGRESS.lock().millis()
+}
+
+fn yes_no(value: bool) -> &'static str {
+    if value {
+        "yes"
+    } else {
+        "no"
+    }
+}
+
+fn direction(target: Target) -> &'static str {
+    match target {
+        Target::Patched => "patched",
+        Target::Unpatched => "unpatched",
+    }
+}
+
+fn write_switched(f: &mut fmt::Formatter<'_>, switched: [u32; SWITCH_REASONS]) -> fmt::Result {
+    SWITCH_REASON_NAMES
+        .iter()
+        .zip(switched)
+        .try_for_each(|(name, count)| write!(f, " {name}={count}"))
+}
+
+/// Writes how the transition that is going on gets on, which so many tasks remain in; nothing if
+/// there is none.
+pub(crate) fn write_current(f: &mut fmt::Formatter<'_>, remaining: i32) -> fmt::Result {
+    let progress = PROGRESS.lock();
+    let Some(current) = &progress.current else {
+        return Ok(());
+    };
+    let now = current.millis();
+    f.write_fmt(fmt!("patch: {}\n", current.patch.get()))?;
+    writeln!(f, "direction: {}", direction(current.target))?;
+    writeln!(f, "forced: {}", yes_no(current.forced))?;
+    writeln!(f, "signaled: {}", yes_no(current.signaled))?;
+    writeln!(f, "running_ms: {now}")?;
+    writeln!(f, "attempts: {}", progress.blocked.attempts())?;
+    writeln!(f, "remaining: {remaining}")?;
+    f.write_str("switched:")?;
+    write_switched(
+        f,
+        SWITCHED.each_ref().map(|switched| switched.load(Relaxed)),
+    )?;
+    f.write_str("\n")?;
+    for blocked in progress.blocked.iter() {
+        let found = &blocked.found;
+        write!(f, "task: pid={} comm={:?}", found.pid, found.comm.get())?;
+        found.write_obstacle(f, "")?;
+        let (millis, attempts) = (blocked.millis(now), blocked.attempts());
+        writeln!(f, " blocked_ms={millis} attempts={attempts}")?;
+    }
+    Ok(())
+}
+
+/// Writes how the transitions of the past went, the last one first, a line each.
+pub(crate) fn write_history(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let progress = PROGRESS.lock();
+    let (newer, older) = progress.history.split_at(progress.latest + 1);
+    let pasts = Iterator::chain(newer.iter().rev(), older.iter().rev()).flatten();
+    for past in pasts {
+        let current = &past.current;
+        f.write_fmt(fmt!("patch={}", current.patch.get()))?;
+        write!(f, " direction={}", direction(current.target))?;
+        f.write_str(match past.outcome {
+            Outcome::Completed => " outcome=completed",
+            Outcome::Reversed => " outcome=reversed",
+        })?;
+        write!(f, " was_forced={}", yes_no(current.forced))?;
+        write!(f, " signaled={}", yes_no(current.signaled))?;
+        write!(f, " ended_ago_ms={}", past.ended.elapsed().as_millis())?;
+        write!(f, " duration_ms={} attempts={}", past.millis, past.attempts)?;
+        write_switched(f, past.switched)?;
+        if let Some((found, millis)) = &past.slowest {
+            write!(
+                f,
+                " slowest_pid={} slowest_comm={:?}",
+                found.pid,
+                found.comm.get()
+            )?;
+            found.write_obstacle(f, "slowest_")?;
+            write!(f, " slowest_ms={millis}")?;
+        }
+        f.write_str("\n")?;
+    }
+    Ok(())
+}
