@@ -16,7 +16,7 @@ goal=tests
 [ $# = 0 ] || goal=$(printf '%s ' "$@" | sha256sum | cut -c1-16)
 
 configure() {
-	local frags=(common core-"$core" "$arch") f
+	local frags=(common core-"$core" "$arch") lost
 	if is_foreign "$arch"; then
 		# Leaner: no examples of the documentation; no Rust with the C core.
 		[ "$core" = rust ] || frags+=(no-rust)
@@ -31,27 +31,15 @@ configure() {
 		fi
 	fi
 	# A later fragment overrides an earlier one.
-	for f in "${frags[@]}"; do cat "$KLP_TOOLS/config/$f.config"; done | awk '
-		match($0, /^(# )?CONFIG_[A-Z0-9_]+/) {
-			name = substr($0, RSTART, RLENGTH); sub(/^# /, "", name)
-			if (!(name in value)) order[++n] = name
-			value[name] = $0
-		}
-		END { for (i = 1; i <= n; i++) print value[order[i]] }
-	' >"$out/.klp-fragment.new"
+	frags=("${frags[@]/#//clone/tools/testing/livepatch/config/}")
+	OBJ=$out enter KCONFIG_CONFIG=/obj/.klp-fragment.new "$tree/scripts/kconfig/merge_config.sh" -m -Q -O /obj "${frags[@]/%/.config}"
 	if [ -e "$out/.config" ] && cmp -s "$out/.klp-fragment" "$out/.klp-fragment.new" &&
 	   [ ! "$TREE/kernel/livepatch/Kconfig" -nt "$out/.config" ]; then
 		return 0
 	fi
 	rm -f "$out/.config" "$out/.klp-fragment"
 	kmake "$name" KCONFIG_ALLCONFIG=/obj/.klp-fragment.new allnoconfig
-	local lost
-	# An option that a later fragment turns off again is not lost.
-	lost=$(awk '{ name = $0 }
-		/^# CONFIG_.* is not set$/ { name = $2; value[name] = ""; next }
-		/^CONFIG_[A-Z0-9_]+=[^n]/ { sub(/=.*/, "", name); value[name] = $0 }
-		END { for (name in value) if (value[name] != "") print value[name] }' "$out/.klp-fragment.new" |
-		grep -vxFf "$out/.config" || :)
+	lost=$(grep '^CONFIG_[A-Z0-9_]*=[^n]' "$out/.klp-fragment.new" | grep -vxFf "$out/.config" || :)
 	if [ -n "$lost" ]; then
 		# For example, the C core has no tests of the Rust core.
 		echo "options that did not survive: $lost"
