@@ -200,7 +200,7 @@ overlay_files() {
 	local d
 	for d in $KLP_OVERLAY; do
 		[ ! -d "$KLP_REPO/$d" ] || (cd "$KLP_REPO" && find "$d" -type f \( -name '*.c' ! -name '*.mod.c' -o -name '*.[hS]' -o -name '*.rs' \
-			-o -name '*.rst' -o -name '*.svg' -o -name '*.sh' -o -name '*.py' -o -name 'K*' -o -name Makefile -o -name config -o -name settings \))
+			-o -name '*.rst' -o -name '*.svg' -o -name '*.sh' -o -name '*.py' -o -name 'K*' -o -name Makefile -o -name config -o -name settings -o -name .gitignore \))
 	done
 }
 
