@@ -35,7 +35,7 @@ parts=(
 "|0021-*|"
 "rust/macros/* rust/kernel/livepatch*|0006-*|"
 "samples/*|0007-*|"
-"tools/testing/selftests/*||selftests"
+"tools/testing/selftests/*|0024-*|selftests"
 "Documentation/*|0008-*|"
 )
 # message PATCHES NAME: the subject of a part, and after an empty line the rest.
