@@ -37,6 +37,7 @@ parts=(
 "samples/*|0007-*|"
 "tools/testing/selftests/*|0024-*|selftests"
 "Documentation/*|0008-*|"
+"|0023-*|"
 )
 # message PATCHES NAME: the subject of a part, and after an empty line the rest.
 message() {
