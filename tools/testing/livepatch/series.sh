@@ -109,11 +109,11 @@ for part in "${parts[@]}"; do
 			if [ -e "$work/old/$f" ]; then
 				cmp -s "$work/old/$f" "$work/next/$f" && continue
 				printf 'diff --git a/%s b/%s\n' "$f" "$f"
-				diff -u --label "a/$f" --label "b/$f" "$work/old/$f" "$work/next/$f" || :
+				diff -up --label "a/$f" --label "b/$f" "$work/old/$f" "$work/next/$f" || :
 			else
 				mode=100644; [ ! -x "$KLP_REPO/$f" ] || mode=100755
 				printf 'diff --git a/%s b/%s\nnew file mode %s\n' "$f" "$f" "$mode"
-				diff -u --label /dev/null --label "b/$f" /dev/null "$work/next/$f" || :
+				diff -up --label /dev/null --label "b/$f" /dev/null "$work/next/$f" || :
 			fi
 		done
 		printf -- '-- \n2.0\n'
