@@ -20,6 +20,9 @@ export VMLINUX
 export TARGETS
 export SETUPS
 export STORY
+export VERIFY
+export VERIFY_STEPS
+export VERIFY_ARCHS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
 .PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus clean distclean
@@ -42,7 +45,8 @@ help:
 	@echo '  make model      check the protocol of transitions in all orders of its steps; STORY=NoHooks'
 	@echo '  make litmus     the orderings that the core relies on, by the memory model of the kernel'
 	@echo '  make apply LINUX=<tree>    put our files and edits into a 7.3 tree of your own'
-	@echo '  make series     write them as a numbered patch series to build/series'
+	@echo '  make series     write them as a numbered patch series to build/series; VERIFY=1 builds and tests'
+	@echo '                  each step, VERIFY_STEPS="1-3" some of them; goes on where it was'
 	@echo '  make clean      remove the builds; make distclean: the whole cache'
 	@echo
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'

@@ -3,6 +3,7 @@
 # Build a kernel with its modules, samples and test modules, or only some
 # targets of its make:
 #   build.sh ARCH CORE CONFIG [TARGET...]
+# KLP_LATER: options that later patches of a series bring; the tree may not have them yet.
 . "$(dirname "$0")/lib.sh"
 
 arch=$1 core=$2 config=$3
@@ -19,7 +20,8 @@ configure() {
 	local frags=(common core-"$core" "$arch") lost
 	if is_foreign "$arch"; then
 		# Leaner: no examples of the documentation; no Rust with the C core.
-		[ "$core" = rust ] || frags+=(no-rust)
+		# A series has its abstractions in Rust before its core.
+		[ "$core" = rust ] || [ -n "${KLP_TREE:-}" ] || frags+=(no-rust)
 		[ "$config" = default ] || frags+=("$config")
 	else
 		[ "$TOOLCHAIN" != llvm ] || frags+=(llvm)
@@ -33,13 +35,15 @@ configure() {
 	# A later fragment overrides an earlier one.
 	frags=("${frags[@]/#//clone/tools/testing/livepatch/config/}")
 	OBJ=$out enter KCONFIG_CONFIG=/obj/.klp-fragment.new "$tree/scripts/kconfig/merge_config.sh" -m -Q -O /obj "${frags[@]/%/.config}"
+	[ -z "${KLP_LATER:-}" ] || echo "# of later patches: $KLP_LATER" >>"$out/.klp-fragment.new"
 	if [ -e "$out/.config" ] && cmp -s "$out/.klp-fragment" "$out/.klp-fragment.new" &&
 	   [ ! "$TREE/kernel/livepatch/Kconfig" -nt "$out/.config" ]; then
 		return 0
 	fi
 	rm -f "$out/.config" "$out/.klp-fragment"
 	kmake "$name" KCONFIG_ALLCONFIG=/obj/.klp-fragment.new allnoconfig
-	lost=$(grep '^CONFIG_[A-Z0-9_]*=[^n]' "$out/.klp-fragment.new" | grep -vxFf "$out/.config" || :)
+	lost=$(grep '^CONFIG_[A-Z0-9_]*=[^n]' "$out/.klp-fragment.new" | grep -vxFf "$out/.config" |
+		grep -vE "^(${KLP_LATER// /|})=" || :)
 	if [ -n "$lost" ]; then
 		# For example, the C core has no tests of the Rust core.
 		echo "options that did not survive: $lost"

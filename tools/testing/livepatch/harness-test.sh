@@ -296,6 +296,73 @@ cache_tests() {
 	EOT
 }
 
+# series_patch NUMBER FILE LINE...: a patch of a series, of one hunk at the first line.
+series_patch() {
+	local n=$1 file=$2 old new; shift 2
+	old=$(printf '%s\n' "$@" | grep -c '^[- ]') || :
+	new=$(printf '%s\n' "$@" | grep -c '^[+ ]')
+	{
+		printf 'Date: %s\nSubject: [PATCH %s/3] %s\n---\n' "$RANDOM" "$n" "$file"
+		printf 'diff --git a/%s b/%s\n' "$file" "$file"
+		if [ "$old" = 0 ]; then
+			printf 'new file mode 100644\n--- /dev/null\n+++ b/%s\n@@ -0,0 ' "$file"
+		else
+			printf -- '--- a/%s\n+++ b/%s\n@@ -1,%s ' "$file" "$file" "$old"
+		fi
+		printf '+1,%s @@\n' "$new"
+		printf '%s\n' "$@"
+		printf -- '-- \n2.0\n'
+	} >"$tmp/series/from/000$n-x.patch"
+}
+
+# The steps of a series: which ones run, on which tree, and how the run ends. The kernel and
+# the scripts that build and test it are made up, the tree is made by tree.sh.
+series_tests() {
+	local cache=$tmp/series wanted does
+	mkdir -p "$cache"/{base-$KERNEL_SERIES/kernel/livepatch,from,tools}
+	: | tee "$cache/$CACHE_MARK" "$cache/base-$KERNEL_SERIES/.complete" "$cache/from/0000-cover-letter.patch"
+	echo one >"$cache/base-$KERNEL_SERIES/file"
+	echo 'config LIVEPATCH' >"$cache/base-$KERNEL_SERIES/kernel/livepatch/Kconfig"
+	series_patch 1 file '-one' '+two'
+	series_patch 2 kernel/livepatch/Kconfig ' config LIVEPATCH' '+config LIVEPATCH_RUST'
+	series_patch 3 Documentation/index.rst '+rust'
+	cat >"$cache/tools/build.sh" <<-'EOF'
+		#!/bin/sh
+		echo "$1-$2: $(cat "$KLP_TREE/file")${KLP_LATER:+, before $KLP_LATER}" | tee -a "$KLP_CACHE/built"
+		[ "$1 $2" != "$(cat "$KLP_CACHE/fails")" ]
+	EOF
+	printf '%s\n' '#!/bin/sh' '[ "$SUITE" = upstream ] && exec "$(dirname "$0")/build.sh" "$ARCH" "$CORE"' >"$cache/tools/test.sh"
+	printf '%s\n' '#!/bin/sh' "exec '$KLP_TOOLS/tree.sh' \"\$@\"" >"$cache/tools/tree.sh"
+	chmod +x "$cache"/tools/*.sh
+	ln -s "$KLP_TOOLS"/{series-verify.sh,lib.sh,versions,packages,config} "$cache/tools"
+	verify_series() {
+		rm -f "$cache/built"
+		echo none >"$cache/fails"
+		unset VERIFY_STEPS VERIFY_ARCHS LINUX KLP_TREE_HELD
+		eval "$1"
+		export VERIFY_STEPS VERIFY_ARCHS
+		KLP_CACHE=$cache KLP_ANY_DISK=y SERIES=$cache/from "$cache/tools/series-verify.sh"
+	}
+	while IFS='|' read -r wanted does; do
+		try verify_series "$does" >"$tmp/said" 2>&1
+		# A step that fails shows its log.
+		wants "a series: $does" "$wanted" "$(tail -n 1 "$tmp/said"), $status:$(
+			cut -d: -f1 "$cache/built" 2>/dev/null | sed 's/^/ /' | tr -d '\n'
+			sed -n 's/^    \([^ ]*: .*\)/; shown: \1/p' "$tmp/said" | tr -d '\n')"
+	done <<-'EOT'
+		0 passed, 1 failed, 2 skipped, 1: x86_64-c; shown: x86_64-c: two, before CONFIG_LIVEPATCH_RUST|VERIFY_STEPS=1 VERIFY_ARCHS=x86_64; echo "x86_64 c" >"$cache/fails"
+		1 passed, 0 failed, 2 skipped, 0: x86_64-c|VERIFY_STEPS=1 VERIFY_ARCHS=x86_64
+		4 passed, 0 failed, 2 skipped, 0: s390x-c x86_64-rust s390x-rust|VERIFY_STEPS="1 3-3" VERIFY_ARCHS="x86_64 s390x"
+		9 passed, 0 failed, 0 skipped, 0: ppc64le-c ppc64le-rust|:
+		9 passed, 0 failed, 0 skipped, 0:|:
+		9 passed, 0 failed, 0 skipped, 0:|series_patch 3 Documentation/index.rst '+another'
+		7 passed, 2 failed, 0 skipped, 1: x86_64-rust s390x-rust ppc64le-rust s390x-rust; shown: s390x-rust: two; shown: s390x-rust: two|series_patch 2 kernel/livepatch/Kconfig ' config LIVEPATCH' '+config LIVEPATCH_RUST' '+bool'; echo "s390x rust" >"$cache/fails"
+		0 passed, 3 failed, 0 skipped, 1:|VERIFY_ARCHS=ppc64le; series_patch 1 file '-five' '+two'
+		error: VERIFY_STEPS has the unknown 1,2; use numbers and ranges, as in VERIFY_STEPS="1-3 7", 1:|VERIFY_STEPS=1,2
+		error: ARCH=vax is unknown; use ARCH=x86_64, s390x or ppc64le, 1:|VERIFY_ARCHS=vax
+	EOT
+}
+
 # A clone waits as long as another builds from the tree, and then updates it.
 tree_tests() {
 	local order
@@ -323,7 +390,7 @@ tree_tests() {
 	wants "two clones" "first builds,first has built,changed,second builds" "$order"
 }
 
-for part in cases kunit bench run step splat warning cache tree restart; do
+for part in cases kunit bench run step splat warning cache series tree restart; do
 	was=$good was_bad=$bad
 	"${part}_tests"
 	say "$part: $((good - was)) passed, $((bad - was_bad)) failed"

@@ -158,7 +158,9 @@ if [ -n "${LINUX:-}" ]; then
 else
 	BASE=$KLP_CACHE/base-$KERNEL_SERIES
 fi
-TREE=$KLP_CACHE/tree${BASE#"$KLP_CACHE/base"}
+# Where our files are laid over it; or another tree in the cache, of which builds have names
+# of their own (KLP_TREE).
+TREE=${KLP_TREE:-$KLP_CACHE/tree${BASE#"$KLP_CACHE/base"}}
 
 # kernel_version TREE: as 7.3.4. Not by its own make, which a build may be using.
 kernel_version() {
@@ -207,6 +209,18 @@ overlay_files() {
 # patch_names: the patches, in their order.
 patch_names() { sed 's/#.*//;/^[[:space:]]*$/d' "$KLP_REPO/patches/series"; }
 
+# copy_changed BASE FOLDER <PATCHES: copy the files of BASE that the patches change, unless
+# FOLDER has them.
+copy_changed() {
+	local base=$1 to=$2 f
+	sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' | sort -u | while IFS= read -r f; do
+		[ ! -e "$base/$f" ] || [ -e "$to/$f" ] || {
+			mkdir -p "$to/$(dirname "$f")"
+			cp "$base/$f" "$to/$f"
+		}
+	done
+}
+
 # overlay_into BASE FOLDER: put our files, and the patched versions of the files that the
 # patches change, into FOLDER. BASE is only read.
 overlay_into() {
@@ -215,14 +229,7 @@ overlay_into() {
 		mkdir -p "$to/$(dirname "$f")"
 		cp "$KLP_REPO/$f" "$to/$f"
 	done || return 1
-	for p in $(patch_names); do
-		sed -n 's,^+++ b/\([^[:space:]]*\).*,\1,p' "$KLP_REPO/patches/$p"
-	done | sort -u | while IFS= read -r f; do
-		[ ! -e "$base/$f" ] || [ -e "$to/$f" ] || {
-			mkdir -p "$to/$(dirname "$f")"
-			cp "$base/$f" "$to/$f"
-		}
-	done
+	for p in $(patch_names); do cat "$KLP_REPO/patches/$p"; done | copy_changed "$base" "$to"
 	need_tool patch patch
 	for p in $(patch_names); do
 		apply_patch "$p" "$to" || return 1
@@ -257,6 +264,22 @@ tree_key() {
 		printf '%s ' "$(sha256sum <<<"$sums" | cut -c1-16)"
 		grep -v ' Documentation/' <<<"$sums" | sha256sum | cut -c1-16
 	}
+}
+
+# series_into BASE FOLDER PATCH...: put the files that these patches of a series change into
+# FOLDER, as they are after the last one.
+series_into() {
+	local base=$1 to=$2 p; shift 2
+	cat "$@" | copy_changed "$base" "$to"
+	for p; do patch -d "$to" -p1 -F0 -s -f --no-backup-if-mismatch <"$p"; done
+}
+
+# series_key PATCH...: a hash of what is built of the base kernel with these patches.
+series_key() {
+	{
+		echo "$BASE"
+		awk 'FNR == 1 { keep = 0 } /^diff --git / { keep = !/ a\/(Documentation\/|MAINTAINERS)/ } keep' "$@"
+	} | sha256sum | cut -c1-16
 }
 
 # hold_tree: update the tree to this clone, and lock it against changes as long as the

@@ -133,9 +133,7 @@ missing=$( { overlay_files; cd "$work/new" && find . -type f -printf '%P\n'; } |
 need_tool git git
 take_series() {
 	mkdir "$work/try" && cd "$work/try" && git init -q . || return 1
-	sed -n 's,^+++ b/,,p' "$out"/*.patch | sort -u | while IFS= read -r f; do
-		[ ! -e "$BASE/$f" ] || { mkdir -p "$(dirname "$f")" && cp "$BASE/$f" "$f"; }
-	done
+	cat "$out"/*.patch | copy_changed "$BASE" .
 	local as=(-c user.name=klp -c user.email=klp@localhost)
 	local mails=("$out"/*.patch)
 	git add -A && git "${as[@]}" commit -qm base && git "${as[@]}" am -q "${mails[@]:1}" || return 1
@@ -144,3 +142,4 @@ take_series() {
 (take_series) >"$work/try.log" 2>&1 || { sed 's/^/    /' "$work/try.log" | head -n 20; die "git am does not take the series" "see the lines above"; }
 say "$n patches in build/series, which git am takes:"
 ls "$out"
+[ -z "${VERIFY:-}" ] || "$KLP_TOOLS/series-verify.sh"

@@ -19,6 +19,7 @@ types: tools/testing/livepatch/test-all.sh --types
 newcomer: tools/testing/livepatch/newcomer-test.sh
 bench: make bench
 series: make series
+series-verify: make series VERIFY=1
 soak: make soak COUNT=20000
 demo-s390x: make demo ARCH=s390x
 test-s390x: make test ARCH=s390x SUITE="upstream ours kunit"
@@ -133,7 +134,8 @@ main() {
 	passed=0 failed=0 skipped=0
 	contents=$(contents)
 	commit=$(commit | tr -d '\n')
-	unset ARCH CORE CONFIG SUITE TOOLCHAIN SETUPS STORY CASES COUNT CHUNK SEED MOD VMLINUX TARGETS KLP_GOAL MAKEFLAGS MFLAGS
+	unset ARCH CORE CONFIG SUITE TOOLCHAIN SETUPS STORY CASES COUNT CHUNK SEED MOD VMLINUX TARGETS KLP_GOAL MAKEFLAGS MFLAGS \
+		VERIFY VERIFY_STEPS VERIFY_ARCHS
 	for name in ${PARTS:-$(names)}; do
 		old=$(row "$name")
 		case $old in

@@ -4,11 +4,19 @@
 # our files laid over it, and the patches applied. A file is written only when
 # its content changes, so that make rebuilds no more than it has to. The file .klp-key
 # in it is the key of its content; it is missing while the tree is being changed.
+#
+# With arguments, patches of a series, the tree is the base kernel with these patches.
 . "$(dirname "$0")/lib.sh"
 
 update_tree() {
 	local key f
-	key=$(tree_key)
+	if [ $# = 0 ]; then
+		key=$(tree_key)
+	else
+		# The documentation does not count here.
+		key=$(series_key "$@")
+		key="$key $key"
+	fi
 	if [ ! -e "$TREE/.complete" ]; then
 		need_disk 6
 		rm -rf "$TREE" "$TREE.part"
@@ -19,7 +27,7 @@ update_tree() {
 		mv "$TREE.part" "$TREE"
 	fi
 	scratch tree
-	try overlay_into "$BASE" "$scratch"
+	if [ $# = 0 ]; then try overlay_into "$BASE" "$scratch"; else try series_into "$BASE" "$scratch" "$@"; fi
 	[ "$status" = 0 ] || exit 1
 	rm -f "$TREE/.klp-key"
 	cd "$scratch"
@@ -43,4 +51,4 @@ update_tree() {
 	echo "$key" >"$TREE/.klp-key"
 }
 
-with_lock "${TREE##*/}" update_tree
+with_lock "${TREE##*/}" update_tree "$@"
