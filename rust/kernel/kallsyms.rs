@@ -28,7 +28,7 @@
 
 use crate::{
     bindings,
-    ffi::{c_char, c_int, c_ulong, c_void},
+    ffi::{c_int, c_ulong, c_void},
     str::{CStr, CStrExt as _},
 };
 use core::{
@@ -66,13 +66,14 @@ pub fn for_each_match<F: FnMut(usize) -> ControlFlow<()>>(name: &CStr, mut f: F)
 ///
 /// Does nothing if no module of this name is loaded. A walk over the whole symbol table: search for
 /// several names in one walk. `f` must not sleep: the list of modules is locked.
+#[cfg(CONFIG_MODULES)]
 pub fn for_each_in_module<F: FnMut(&CStr, usize) -> ControlFlow<()>>(module: &CStr, mut f: F) {
     /// # Safety
     ///
     /// `data` must point to an `F` that no other code uses, `name` to a nul-terminated string.
     unsafe extern "C" fn found<F: FnMut(&CStr, usize) -> ControlFlow<()>>(
         data: *mut c_void,
-        name: *const c_char,
+        name: *const crate::ffi::c_char,
         addr: c_ulong,
     ) -> c_int {
         // SAFETY: By the requirement of this function.
