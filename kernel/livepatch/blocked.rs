@@ -12,10 +12,10 @@ pub(crate) struct Blocked<K, T> {
     task: K,
     /// When it was first found so, in milliseconds.
     since: u64,
-    /// How many attempts have found it so.
+    /// How many attempts have found it so, and have ended.
     attempts: u32,
-    /// The last of these.
-    last: u32,
+    /// Whether the attempt that is going on has found it so.
+    again: bool,
     /// What is known of it.
     pub(crate) found: T,
 }
@@ -57,21 +57,10 @@ impl<K: PartialEq, T: Default> BlockedTasks<K, T> {
         }
     }
 
-    /// Forgets all, for another transition.
-    pub(crate) fn clear(&mut self) {
-        for task in &mut self.tasks {
-            *task = None;
-        }
-        self.len = 0;
-        self.attempts = 0;
-        self.slowest = None;
-    }
-
     /// Notes that the attempt that is going on has found `task` blocked, and returns what is to be
     /// filled in, or `None` if too many others have been for longer. May be called more than once
     /// for a task.
     pub(crate) fn note(&mut self, task: K, now: u64) -> Option<&mut T> {
-        let attempt = self.attempts;
         let known = self.iter().position(|blocked| blocked.task == task);
         let slot = self.tasks.get_mut(known.unwrap_or(self.len))?;
         if known.is_none() {
@@ -81,42 +70,57 @@ impl<K: PartialEq, T: Default> BlockedTasks<K, T> {
             task,
             since: now,
             attempts: 0,
-            last: attempt,
+            again: true,
             found: T::default(),
         });
-        if blocked.attempts == 0 || blocked.last != attempt {
-            blocked.attempts += 1;
-            blocked.last = attempt;
-        }
+        blocked.again = true;
         Some(&mut blocked.found)
     }
 
     /// Ends an attempt: the tasks that it has not found blocked are forgotten, but for the slowest.
     pub(crate) fn end_attempt(&mut self, now: u64) {
-        let attempt = self.attempts;
         let mut len = 0;
         for index in 0..self.len {
-            let Some(blocked) = self.tasks.get_mut(index).and_then(Option::take) else {
+            let Some(mut blocked) = self.tasks.get_mut(index).and_then(Option::take) else {
                 continue;
             };
-            if blocked.last == attempt {
-                if let Some(slot) = self.tasks.get_mut(len) {
-                    *slot = Some(blocked);
-                }
-                len += 1;
+            if !blocked.again {
+                self.leave(blocked, now);
                 continue;
             }
-            let millis = blocked.millis(now);
-            if self
-                .slowest
-                .as_ref()
-                .is_none_or(|slowest| millis > slowest.1)
-            {
-                self.slowest = Some((blocked, millis));
+            blocked.again = false;
+            blocked.attempts += 1;
+            if let Some(slot) = self.tasks.get_mut(len) {
+                *slot = Some(blocked);
             }
+            len += 1;
         }
         self.len = len;
         self.attempts += 1;
+    }
+
+    /// Ends the transition, or its direction: returns the task that was blocked for the longest
+    /// time, and for how many milliseconds it was, and forgets all.
+    pub(crate) fn finish(&mut self, now: u64) -> Option<(Blocked<K, T>, u64)> {
+        for index in 0..self.len {
+            if let Some(blocked) = self.tasks.get_mut(index).and_then(Option::take) {
+                self.leave(blocked, now);
+            }
+        }
+        self.len = 0;
+        self.attempts = 0;
+        self.slowest.take()
+    }
+
+    fn leave(&mut self, blocked: Blocked<K, T>, now: u64) {
+        let millis = blocked.millis(now);
+        if self
+            .slowest
+            .as_ref()
+            .is_none_or(|slowest| millis > slowest.1)
+        {
+            self.slowest = Some((blocked, millis));
+        }
     }
 
     /// How many attempts have ended.
@@ -127,12 +131,6 @@ impl<K: PartialEq, T: Default> BlockedTasks<K, T> {
     /// The tasks that the last attempt has found blocked, or the one that is going on.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Blocked<K, T>> {
         self.tasks.iter().flatten()
-    }
-
-    /// The task that was blocked for the longest time of those that are not any more, and for how
-    /// many milliseconds it was.
-    pub(crate) fn take_slowest(&mut self) -> Option<(Blocked<K, T>, u64)> {
-        self.slowest.take()
     }
 }
 
@@ -173,6 +171,9 @@ mod tests {
         blocked.end_attempt(5);
         blocked.note(1, 9);
         blocked.note(1, 9);
+        // An attempt that goes on does not count yet.
+        assert!(tasks(&blocked, 10).eq([(1, 10, 1)]));
+        blocked.end_attempt(10);
         assert!(tasks(&blocked, 10).eq([(1, 10, 2)]));
     }
 
@@ -204,6 +205,7 @@ mod tests {
             blocked.note(task, 10);
         }
         assert_eq!(blocked.iter().count(), many as usize / 2);
+        blocked.end_attempt(10);
         assert!(tasks(&blocked, 10).take(2).eq([(1, 10, 3), (3, 10, 3)]));
         assert!(tasks(&blocked, 10).skip(KEPT / 2).eq([(33, 0, 1)]));
     }
@@ -216,12 +218,29 @@ mod tests {
         blocked.note(2, 1);
         blocked.end_attempt(5);
         blocked.end_attempt(7);
-        let slowest = blocked.take_slowest();
+        let slowest = blocked.finish(9);
         assert_eq!(
             slowest.map(|(task, millis)| (task.task, millis)),
             Some((2, 6))
         );
-        assert!(blocked.take_slowest().is_none());
+        assert!(blocked.finish(9).is_none());
+    }
+
+    #[test]
+    fn the_slowest_may_be_blocked_to_the_end() {
+        let mut blocked = Tasks::new();
+        blocked.note(1, 0);
+        blocked.note(2, 0);
+        blocked.end_attempt(0);
+        blocked.note(2, 4);
+        blocked.end_attempt(4);
+        blocked.note(2, 8);
+        let slowest = blocked.finish(9);
+        assert_eq!(
+            slowest.map(|(task, millis)| (task.task, millis)),
+            Some((2, 9))
+        );
+        assert_eq!(blocked.iter().count(), 0);
     }
 
     #[test]
@@ -231,11 +250,12 @@ mod tests {
         blocked.end_attempt(0);
         blocked.end_attempt(1);
         blocked.note(2, 1);
-        blocked.clear();
+        blocked.finish(2);
         assert_eq!(blocked.iter().count(), 0);
         assert_eq!(blocked.attempts(), 0);
-        assert!(blocked.take_slowest().is_none());
         blocked.note(3, 5);
+        blocked.end_attempt(5);
         assert!(tasks(&blocked, 5).eq([(3, 0, 1)]));
+        assert_eq!(blocked.finish(6).map(|(task, _)| task.task), Some(3));
     }
 }

@@ -39,7 +39,7 @@
 //! | `state.rs`       | what patches do to the system besides                                  |
 //! | `redirect.rs`    | redirecting functions: batches, tables, the ftrace handler             |
 //! | `index.rs`       | the code that tasks must not be in                                     |
-//! | `progress.rs`    | how transitions get on                                                 |
+//! | `progress.rs`    | the progress of transitions, for debugfs and tracing                   |
 //! | `switch.rs`      | switching one task; the hooks by which tasks switch by themselves      |
 //! | `transition.rs`  | moving all tasks                                                       |
 //! | `registry.rs`    | patches and their life; modules that come and go                       |

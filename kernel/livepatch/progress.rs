@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How transitions get on: what `/sys/kernel/debug/livepatch` shows.
+//! The progress of transitions: what `/sys/kernel/debug/livepatch` shows.
 //!
-//! What is shown is kept here, apart from the transition itself: reading it waits for no attempt,
-//! and delays none by more than it takes to copy a few lines.
+//! What is shown is kept here, apart from the transition itself. So reading it waits for no attempt,
+//! and holds one up for no longer than it takes to format it.
 //!
 //! # Concurrency
 //!
 //! [`PROGRESS`] is a spinlock, as attempts note what they find under RCU. Changes are made with
-//! `klp_mutex` held as well. The number of tasks that have switched is counted without a lock, by
+//! `klp_mutex` held as well; no other lock is taken under it. The number of tasks that have switched is counted without a lock, by
 //! the tasks themselves; it is set to 0 while none can switch.
 
 use crate::{
     abi::{Func, Patch},
     blocked::BlockedTasks,
     target::{PatchState, Target},
-    task::TaskExt,
+    task::{Comm, TaskExt},
     trace::{self, SwitchReason, SWITCH_REASONS, SWITCH_REASON_NAMES}, //
 };
 use kernel::{
+    alloc::Flags,
     dynamic_pr_debug,
     fmt,
     prelude::*,
@@ -36,12 +37,20 @@ use core::ptr;
 /// How many transitions of the past are kept.
 const HISTORY: usize = 16;
 
-/// How many tasks have switched in the transition that is going on, by reason.
-static SWITCHED: [Atomic<u32>; SWITCH_REASONS] = [const { Atomic::new(0) }; SWITCH_REASONS];
+/// How many tasks have switched in the transition that is going on, by reason. In a cache line of
+/// its own: all tasks write to it, and to none that others read.
+#[repr(align(64))]
+struct Switched([Atomic<u32>; SWITCH_REASONS]);
+
+static SWITCHED: Switched = Switched([const { Atomic::new(0) }; SWITCH_REASONS]);
+
+fn switched_so_far() -> [u32; SWITCH_REASONS] {
+    SWITCHED.0.each_ref().map(|switched| switched.load(Relaxed))
+}
 
 global_lock! {
     // SAFETY: `init` is called at boot, before there can be a transition.
-    /// How the transition that is going on gets on, and how those of the past did.
+    /// The progress of the transition that is going on, and those of the past.
     unsafe(uninit) static PROGRESS: SpinLock<Progress> = Progress::new();
 }
 
@@ -60,13 +69,13 @@ pub(crate) unsafe fn init() {
 struct Name(KVec<u8>);
 
 impl Name {
-    /// Copies `name`, unless this is it already. Does not sleep.
-    fn set(&mut self, name: &CStr) {
+    /// Copies `name`, unless this is it already.
+    fn set(&mut self, name: &CStr, flags: Flags) {
         let name = name.to_bytes();
         if *self.0 != *name {
             self.0.clear();
             // Tracing and the log have the name in any case.
-            let _ = self.0.extend_from_slice(name, GFP_NOWAIT);
+            let _ = self.0.extend_from_slice(name, flags);
         }
     }
 
@@ -78,8 +87,12 @@ impl Name {
 /// What an attempt has found of a task that it could not switch.
 struct Found {
     pid: i32,
-    comm: Name,
+    comm: Comm,
+    /// What the last attempt has found.
     obstacle: trace::Obstacle,
+    /// What the last attempt has found that did not find it running: that it runs tells little of
+    /// what it waited for before.
+    inside: trace::Obstacle,
     /// The function, or the patch whose module it is.
     name: Name,
 }
@@ -88,18 +101,24 @@ impl Default for Found {
     fn default() -> Self {
         Self {
             pid: 0,
-            comm: Name::default(),
+            comm: Comm::default(),
             obstacle: trace::Obstacle::Running,
+            inside: trace::Obstacle::Running,
             name: Name::default(),
         }
     }
 }
 
 impl Found {
-    /// Writes what it is in, with `prefix` before each key.
-    fn write_obstacle(&self, f: &mut fmt::Formatter<'_>, prefix: &str) -> fmt::Result {
-        write!(f, " {prefix}obstacle={}", self.obstacle.name())?;
-        let key = match self.obstacle {
+    /// Writes this obstacle, with `prefix` before each key.
+    fn write_obstacle(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        prefix: &str,
+        obstacle: trace::Obstacle,
+    ) -> fmt::Result {
+        write!(f, " {prefix}obstacle={}", obstacle.name())?;
+        let key = match obstacle {
             trace::Obstacle::Function | trace::Obstacle::Ftrace => "function",
             trace::Obstacle::Module => "patch",
             trace::Obstacle::Running | trace::Obstacle::UnreliableStack => return Ok(()),
@@ -110,7 +129,9 @@ impl Found {
 
 /// A transition that is going on.
 struct Current {
-    patch: Name,
+    /// Only compared.
+    patch: *const Patch,
+    name: Name,
     target: Target,
     started: Instant<Monotonic>,
     /// Fake signals were sent.
@@ -152,6 +173,8 @@ struct Progress {
     /// The transitions of the past: the last one is at `latest`, the one before it before that.
     history: [Option<Past>; HISTORY],
     latest: usize,
+    /// When the attempt that is going on began, in milliseconds since the transition started.
+    now: u64,
 }
 
 // SAFETY: The pointers are only compared.
@@ -164,12 +187,8 @@ impl Progress {
             blocked: BlockedTasks::new(),
             history: [const { None }; HISTORY],
             latest: 0,
+            now: 0,
         }
-    }
-
-    /// For how many milliseconds the transition goes on.
-    fn millis(&self) -> u64 {
-        self.current.as_ref().map_or(0, Current::millis)
     }
 
     fn remember(&mut self, past: Past) -> Option<Past> {
@@ -184,14 +203,15 @@ impl Progress {
 /// may be switching. May sleep.
 pub(crate) fn start(patch: &Patch, target: Target) {
     let mut name = Name::default();
-    name.set(patch.name());
-    for switched in &SWITCHED {
+    name.set(patch.name(), GFP_KERNEL);
+    for switched in &SWITCHED.0 {
         switched.store(0, Relaxed);
     }
     let mut progress = PROGRESS.lock();
-    progress.blocked.clear();
+    progress.now = 0;
     progress.current = Some(Current {
-        patch: name,
+        patch,
+        name,
         target,
         started: Instant::now(),
         signaled: false,
@@ -203,7 +223,7 @@ pub(crate) fn start(patch: &Patch, target: Target) {
 #[inline(always)]
 pub(crate) fn switched(task: &Task, state: PatchState, reason: SwitchReason) {
     // No ordering is needed: a number that people read.
-    if let Some(switched) = SWITCHED.get(reason.raw() as usize) {
+    if let Some(switched) = SWITCHED.0.get(reason.raw() as usize) {
         switched.fetch_add(1, Relaxed);
     }
     trace::task_switch(task, state, reason);
@@ -236,21 +256,26 @@ pub(crate) fn blocked(task: &Task, state: PatchState, obstacle: Obstacle<'_>) {
         Obstacle::UnreliableStack => (trace::Obstacle::UnreliableStack, c""),
     };
     trace::task_blocked(task, state, kind, name);
-    let (comm, pid) = task.comm_and_pid();
-    log_obstacle(comm, pid, kind, name);
+    log_obstacle(task, kind, name);
 
+    let pid = task.number();
     let mut progress = PROGRESS.lock();
-    let now = progress.millis();
+    let now = progress.now;
     if let Some(found) = progress.blocked.note((ptr::from_ref(task), pid), now) {
         found.pid = pid;
-        found.comm.set(comm);
+        found.comm = task.comm();
         found.obstacle = kind;
-        found.name.set(name);
+        if kind != trace::Obstacle::Running {
+            found.inside = kind;
+            found.name.set(name, GFP_NOWAIT);
+        }
     }
 }
 
 /// Says in the log, if the user wants to know, why a task was not switched.
-fn log_obstacle(comm: &CStr, pid: i32, obstacle: trace::Obstacle, name: &CStr) {
+fn log_obstacle(task: &Task, obstacle: trace::Obstacle, name: &CStr) {
+    let (comm, pid) = (task.comm(), task.number());
+    let comm = comm.as_cstr();
     match obstacle {
         trace::Obstacle::Running => dynamic_pr_debug!(
             "klp_try_switch_task",
@@ -281,10 +306,15 @@ fn log_obstacle(comm: &CStr, pid: i32, obstacle: trace::Obstacle, name: &CStr) {
     }
 }
 
+/// Notes that an attempt begins, so many milliseconds after the transition has started.
+pub(crate) fn begin_attempt(millis: u64) {
+    PROGRESS.lock().now = millis;
+}
+
 /// Notes that an attempt is over.
 pub(crate) fn end_attempt() {
     let mut progress = PROGRESS.lock();
-    let now = progress.millis();
+    let now = progress.now;
     progress.blocked.end_attempt(now);
 }
 
@@ -316,8 +346,8 @@ pub(crate) fn end(patch: &Patch, outcome: Outcome) -> u64 {
     let micros = u64::try_from(elapsed.as_micros_ceil()).unwrap_or(0);
     let attempts = progress.blocked.attempts();
     let target = current.target;
-    let switched = SWITCHED.each_ref().map(|switched| switched.load(Relaxed));
-    let slowest = progress.blocked.take_slowest();
+    let switched = switched_so_far();
+    let slowest = progress.blocked.finish(millis);
     let forgotten = progress.remember(Past {
         current,
         outcome,
@@ -327,7 +357,6 @@ pub(crate) fn end(patch: &Patch, outcome: Outcome) -> u64 {
         switched,
         slowest: slowest.map(|(blocked, millis)| (blocked.found, millis)),
     });
-    progress.blocked.clear();
     drop(progress);
     drop(forgotten);
     if matches!(outcome, Outcome::Completed) {
@@ -336,9 +365,12 @@ pub(crate) fn end(patch: &Patch, outcome: Outcome) -> u64 {
     millis
 }
 
-/// For how many milliseconds the transition goes on, or 0 if there is none.
-pub(crate) fn running_millis() -> u64 {
-    PROGRESS.lock().millis()
+/// For how many milliseconds the transition goes on, if it is one of `patch`.
+pub(crate) fn running_millis(patch: &Patch) -> Option<u64> {
+    let progress = PROGRESS.lock();
+    let current = progress.current.as_ref();
+    let current = current.filter(|current| ptr::eq(current.patch, patch));
+    current.map(Current::millis)
 }
 
 fn yes_no(value: bool) -> &'static str {
@@ -363,15 +395,15 @@ fn write_switched(f: &mut fmt::Formatter<'_>, switched: [u32; SWITCH_REASONS]) -
         .try_for_each(|(name, count)| write!(f, " {name}={count}"))
 }
 
-/// Writes how the transition that is going on gets on, which so many tasks remain in; nothing if
-/// there is none.
+/// Writes the progress of the transition that is going on, in which `remaining` tasks remain;
+/// nothing if there is none.
 pub(crate) fn write_current(f: &mut fmt::Formatter<'_>, remaining: i32) -> fmt::Result {
     let progress = PROGRESS.lock();
     let Some(current) = &progress.current else {
         return Ok(());
     };
     let now = current.millis();
-    f.write_fmt(fmt!("patch: {}\n", current.patch.get()))?;
+    f.write_fmt(fmt!("patch: {}\n", current.name.get()))?;
     writeln!(f, "direction: {}", direction(current.target))?;
     writeln!(f, "forced: {}", yes_no(current.forced))?;
     writeln!(f, "signaled: {}", yes_no(current.signaled))?;
@@ -379,29 +411,27 @@ pub(crate) fn write_current(f: &mut fmt::Formatter<'_>, remaining: i32) -> fmt::
     writeln!(f, "attempts: {}", progress.blocked.attempts())?;
     writeln!(f, "remaining: {remaining}")?;
     f.write_str("switched:")?;
-    write_switched(
-        f,
-        SWITCHED.each_ref().map(|switched| switched.load(Relaxed)),
-    )?;
+    write_switched(f, switched_so_far())?;
     f.write_str("\n")?;
     for blocked in progress.blocked.iter() {
         let found = &blocked.found;
-        write!(f, "task: pid={} comm={:?}", found.pid, found.comm.get())?;
-        found.write_obstacle(f, "")?;
+        let comm = BStr::from_bytes(found.comm.as_cstr().to_bytes());
+        write!(f, "task: pid={} comm={comm:?}", found.pid)?;
+        found.write_obstacle(f, "", found.obstacle)?;
         let (millis, attempts) = (blocked.millis(now), blocked.attempts());
         writeln!(f, " blocked_ms={millis} attempts={attempts}")?;
     }
     Ok(())
 }
 
-/// Writes how the transitions of the past went, the last one first, a line each.
+/// Writes the transitions of the past, the last one first, a line each.
 pub(crate) fn write_history(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let progress = PROGRESS.lock();
     let (newer, older) = progress.history.split_at(progress.latest + 1);
     let pasts = Iterator::chain(newer.iter().rev(), older.iter().rev()).flatten();
     for past in pasts {
         let current = &past.current;
-        f.write_fmt(fmt!("patch={}", current.patch.get()))?;
+        f.write_fmt(fmt!("patch={}", current.name.get()))?;
         write!(f, " direction={}", direction(current.target))?;
         f.write_str(match past.outcome {
             Outcome::Completed => " outcome=completed",
@@ -413,13 +443,9 @@ pub(crate) fn write_history(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, " duration_ms={} attempts={}", past.millis, past.attempts)?;
         write_switched(f, past.switched)?;
         if let Some((found, millis)) = &past.slowest {
-            write!(
-                f,
-                " slowest_pid={} slowest_comm={:?}",
-                found.pid,
-                found.comm.get()
-            )?;
-            found.write_obstacle(f, "slowest_")?;
+            let comm = BStr::from_bytes(found.comm.as_cstr().to_bytes());
+            write!(f, " slowest_pid={} slowest_comm={comm:?}", found.pid)?;
+            found.write_obstacle(f, "slowest_", found.inside)?;
             write!(f, " slowest_ms={millis}")?;
         }
         f.write_str("\n")?;

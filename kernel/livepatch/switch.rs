@@ -6,7 +6,7 @@
 //! uses, and `TIF_PATCH_PENDING` that it has yet to switch. A task switches when it is known to be
 //! in none of the functions concerned:
 //!
-//! - on its way to user mode, or in the idle loop: `klp_update_patch_state()`. Tasks that run in
+//! - at the exit to user mode, or in the idle loop: `klp_update_patch_state()`. Tasks that run in
 //!   user mode when they are marked are made to pass there, by `klp_arch_set_pending()`;
 //! - when it goes to sleep in a freezable state, or is a kernel thread that calls the scheduler or
 //!   is preempted, and its stack is free of them: `__klp_sched_try_switch()`;
@@ -76,7 +76,11 @@ static INDEX: Atomic<*const Index> = Atomic::new(ptr::null());
 ///
 /// Only a hint: tasks that exit are not subtracted, and those that switch while the attempt goes on
 /// may be or not. When it comes to zero, it is worth to try again at once.
-static REMAINING: Atomic<i32> = Atomic::new(0);
+static REMAINING: Remaining = Remaining(Atomic::new(0));
+
+/// In a cache line of its own: all tasks write to it, and to none that others read.
+#[repr(align(64))]
+struct Remaining(Atomic<i32>);
 
 /// The next attempt at switching the tasks that remain.
 #[pin_data]
@@ -161,12 +165,12 @@ pub(crate) fn withdraw_index() {
 
 /// Sets how many tasks remain after an attempt.
 pub(crate) fn set_remaining(remaining: i32) {
-    REMAINING.store(remaining, Relaxed);
+    REMAINING.0.store(remaining, Relaxed);
 }
 
 /// How many tasks remain, about: see [`REMAINING`].
 pub(crate) fn remaining() -> i32 {
-    REMAINING.load(Relaxed).max(0)
+    REMAINING.0.load(Relaxed).max(0)
 }
 
 /// Schedules an attempt at once if the task that has just switched by itself was the last one.
@@ -174,7 +178,7 @@ pub(crate) fn remaining() -> i32 {
 fn count_switched() {
     // No ordering is needed: the attempt takes locks before it reads the states, and should it read
     // an old one, another follows.
-    if REMAINING.fetch_add(-1, Relaxed) == 1 {
+    if REMAINING.0.fetch_add(-1, Relaxed) == 1 {
         attempt_in(0);
     }
 }
@@ -327,7 +331,7 @@ pub(crate) fn switch_pending(task: &Task, reason: SwitchReason) -> bool {
 
 /// Switches the current task if it has yet to.
 ///
-/// Called by the architecture's hook on the way to user mode, and by the idle loop between two
+/// Called by the architecture's hook at the exit to user mode, and by the idle loop between two
 /// rounds. Both are places where RCU is watching, and where the task is in no function that can be
 /// patched. Does not sleep; takes the locks of a workqueue at most.
 ///

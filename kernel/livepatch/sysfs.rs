@@ -158,10 +158,9 @@ struct TransitionMillis;
 
 impl Show<Patch> for TransitionMillis {
     fn show(patch: &Patch, page: &mut Page) -> Result<usize> {
-        let millis = if ptr::eq(transition::patch(), patch) {
-            progress::running_millis()
-        } else {
-            KLP_MUTEX.lock().transition_millis(patch)
+        let millis = match progress::running_millis(patch) {
+            Some(millis) => millis,
+            None => KLP_MUTEX.lock().transition_millis(patch),
         };
         Ok(page.emit_number(usize::try_from(millis)?))
     }

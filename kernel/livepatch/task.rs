@@ -10,6 +10,7 @@ use crate::target::PatchState;
 use kernel::{
     bindings,
     cpu::CpuId,
+    ffi::c_char,
     prelude::*,
     task::Task, //
 };
@@ -51,8 +52,23 @@ pub(crate) trait TaskExt {
     /// The function that a kernel thread was started with, or 0.
     fn thread_func(&self) -> usize;
 
-    /// The task's name and number, for a message.
-    fn comm_and_pid(&self) -> (&CStr, i32);
+    /// The task's number.
+    fn number(&self) -> i32;
+
+    /// A copy of the task's name.
+    fn comm(&self) -> Comm;
+}
+
+/// The name of a task.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Comm([c_char; COMM_LEN]);
+
+const COMM_LEN: usize = bindings::TASK_COMM_LEN as usize;
+
+impl Comm {
+    pub(crate) fn as_cstr(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or(c"")
+    }
 }
 
 #[inline(always)]
@@ -124,11 +140,16 @@ impl TaskExt for Task {
         unsafe { bindings::klp_thread_func(self.as_ptr()) }
     }
 
-    fn comm_and_pid(&self) -> (&CStr, i32) {
-        // SAFETY: The name is a part of the task, and nul-terminated at all times.
-        let comm = unsafe { CStr::from_char_ptr(bindings::klp_task_comm(self.as_ptr())) };
+    fn number(&self) -> i32 {
         // SAFETY: As above.
-        (comm, unsafe { bindings::klp_task_pid(self.as_ptr()) })
+        unsafe { bindings::klp_task_pid(self.as_ptr()) }
+    }
+
+    fn comm(&self) -> Comm {
+        let mut comm = Comm::default();
+        // SAFETY: As above; there is room for the name.
+        unsafe { bindings::klp_copy_comm(self.as_ptr(), comm.0.as_mut_ptr()) };
+        comm
     }
 }
 

@@ -104,7 +104,7 @@ pub(crate) const SWITCH_REASON_NAMES: [&str; SWITCH_REASONS] = [
 /// Why a task could switch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SwitchReason {
-    /// It was on its way to user mode.
+    /// It was at the exit to user mode.
     ExitToUser,
     /// It did not run, or was the one that checks, and no word of its stack was an address in a
     /// function concerned.
@@ -181,7 +181,7 @@ impl Obstacle {
 
 /// Reports that `task` has switched to `state`.
 ///
-/// RCU must be watching, which it is in all places where tasks switch: on the way to user mode the
+/// RCU must be watching, which it is in all places where tasks switch: at the exit to user mode the
 /// context is still that of the kernel, and in the idle loop it is between two rounds.
 #[inline(always)]
 pub(crate) fn task_switch(task: &Task, state: PatchState, reason: SwitchReason) {

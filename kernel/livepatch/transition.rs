@@ -92,6 +92,17 @@ fn all_are_in(state: PatchState) -> bool {
     all
 }
 
+/// How many tasks are in this state. Those that are exiting may be missing.
+fn tasks_in(state: PatchState) -> u32 {
+    let mut tasks = 0;
+    let _ = tasklist::for_each_thread(|task| {
+        tasks += u32::from(task.is_in(state));
+        ControlFlow::<()>::Continue(())
+    });
+    tasklist::for_each_idle(|_, task| tasks += u32::from(task.is_in(state)));
+    tasks
+}
+
 /// Sends a fake signal to each task that has yet to switch, and returns how many those are.
 ///
 /// A task may switch by itself between the test and the signal. Then it passes the exit to user
@@ -162,6 +173,8 @@ impl Transition {
         // A handler that sees that a destination depends on the task also sees the states:
         // `Table::update` writes it by a release store.
         set_in_transition(locked, &patch, redirects, true);
+        // All of them, from the moment when the patch is seen to be in transition.
+        switch::set_remaining(i32::try_from(tasks).unwrap_or(i32::MAX));
         Ok(Self {
             patch,
             target,
@@ -203,7 +216,7 @@ impl Transition {
         self.backoff = Backoff::new(ticks_per_second());
         self.started = Instant::now();
         progress::start(&self.patch, self.target);
-        // So many until the first attempt is over, for those who watch.
+        // Shown until the first attempt is over.
         switch::set_remaining(i32::try_from(self.tasks).unwrap_or(i32::MAX));
 
         pr_notice!(
@@ -232,6 +245,7 @@ impl Transition {
         let index = self.indexes.current();
         let is_in_ftrace =
             |func: &Func, addr| redirects.ftrace_return_address(locked, func) == Some(addr);
+        progress::begin_attempt(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(0));
         let try_switch = |task: &_| switch::try_switch(task, arrived, index, is_in_ftrace);
 
         let mut remaining: i32 = tasklist::walk_threads(|remaining, task| {
@@ -287,6 +301,8 @@ impl Transition {
         let millis = progress::end(&self.patch, Outcome::Completed);
         self.patch.set_transition_millis(millis);
         self.report_fates(all);
+        // Only now: who sees that the transition is over sees what was noted of it, too.
+        PATCH.store(ptr::null_mut(), Relaxed);
         let (moving, target) = (self.patch.as_ptr(), self.target);
         let is_replacing = self.patch.is_replacing();
         move |patch| target.leaves(ptr::eq(patch.as_ptr(), moving), is_replacing)
@@ -323,6 +339,7 @@ impl Transition {
         );
         self.target = Target::Unpatched;
         self.end(locked, all, redirects);
+        PATCH.store(ptr::null_mut(), Relaxed);
     }
 
     fn end(&self, locked: &mut Locked, all: &[PatchRef], redirects: &mut Redirects) {
@@ -339,7 +356,9 @@ impl Transition {
         match target {
             Target::Patched if patch.is_replacing() => {
                 unpatch_replaced(locked, Self::patches(patch, all), redirects);
-                discard_nops(locked, patch, redirects);
+                for object in patch.patched_objects(locked) {
+                    redirects.unpatch_object(locked, patch, object, true);
+                }
             }
             Target::Patched => (),
             Target::Unpatched => {
@@ -354,6 +373,10 @@ impl Transition {
         // task's state, which loses its meaning below. A task may be using the index.
         switch::synchronize();
         switch::withdraw_index();
+        // The index has pointed to the nops, which have nothing to hide any more.
+        if target == Target::Patched && patch.is_replacing() {
+            patch.unlink(locked, true);
+        }
 
         tasklist::for_each_task(|task| {
             warn_on_once!(task.is_pending());
@@ -374,7 +397,6 @@ impl Transition {
 
         redirects.install_jumps(locked);
         switch::set_target(PatchState::Idle);
-        PATCH.store(ptr::null_mut(), Relaxed);
     }
 
     /// Reverses the transition: tasks go back to the state that they came from. May sleep.
@@ -392,12 +414,7 @@ impl Transition {
         // No task switches any more, once those are done that have found the flag set.
         tasklist::for_each_task(|task| task.clear_pending());
         switch::synchronize();
-        let arrived = self.target.state();
-        self.tasks = 0;
-        let _ = tasklist::for_each_thread(|task| {
-            self.tasks += u32::from(task.is_in(arrived));
-            ControlFlow::<()>::Continue(())
-        });
+        self.tasks = tasks_in(self.target.state());
 
         progress::end(&self.patch, Outcome::Reversed);
         self.target = self.target.opposite();
@@ -475,12 +492,4 @@ fn unpatch_replaced(locked: &Locked, patches: Patches<'_>, redirects: &mut Redir
             redirects.unpatch_object(locked, old, object, false);
         }
     }
-}
-
-/// Takes the nops of `patch` off, which have nothing to hide any more.
-fn discard_nops(locked: &mut Locked, patch: &Patch, redirects: &mut Redirects) {
-    for object in patch.patched_objects(locked) {
-        redirects.unpatch_object(locked, patch, object, true);
-    }
-    patch.unlink(locked, true);
 }

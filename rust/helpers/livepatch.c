@@ -61,9 +61,10 @@ rust_helper_klp_task_set_patch_state(struct task_struct *task, int state)
 	WRITE_ONCE(task->patch_state, state);
 }
 
-__rust_helper const char *rust_helper_klp_task_comm(struct task_struct *task)
+__rust_helper void rust_helper_klp_copy_comm(struct task_struct *task, char *to)
 {
-	return task->comm;
+	/* The task may be changing its name; the last byte is always zero. */
+	strscpy_pad(to, task->comm, TASK_COMM_LEN);
 }
 
 __rust_helper pid_t rust_helper_klp_task_pid(struct task_struct *task)

@@ -266,21 +266,23 @@ impl Page {
     /// there, and returns the length. The name of its module follows in brackets if it is in one;
     /// where there is no symbol, nothing comes before the newline.
     ///
-    /// Wraps the format `%ps` of C's `vsprintf()`, which prints no address then.
+    /// Wraps the format `%ps` of C's `vsprintf()`.
     #[cfg(CONFIG_KALLSYMS)]
     pub fn emit_symbol(&mut self, addr: usize) -> usize {
-        let known = crate::kallsyms::symbol_size(addr).is_some();
-        let format = if known { c"%ps\n" } else { c"\n" };
-        // SAFETY: sysfs has given the page; the format takes a pointer, which it does not follow,
-        // or nothing.
-        let len = unsafe {
-            bindings::sysfs_emit(
-                self.0,
-                format.as_char_ptr(),
-                ptr::without_provenance::<u8>(addr),
-            )
+        let emit = |format: &CStr| {
+            let addr = ptr::without_provenance::<u8>(addr);
+            // SAFETY: sysfs has given the page; the formats take a pointer, which they do not
+            // follow, or nothing.
+            let len = unsafe { bindings::sysfs_emit(self.0, format.as_char_ptr(), addr) };
+            usize::try_from(len).unwrap_or(0)
         };
-        usize::try_from(len).unwrap_or(0)
+        let len = emit(c"%ps\n");
+        // No name begins with a digit: there is no symbol, and what was written is the address.
+        // SAFETY: As above; something was written.
+        if len == 0 || unsafe { *self.0 } == b'0' as c_char {
+            return emit(c"\n");
+        }
+        len
     }
 }
 

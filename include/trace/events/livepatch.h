@@ -12,7 +12,7 @@
 #define _TRACE_LIVEPATCH_REASONS
 /* Why a task could switch. */
 enum klp_switch_reason {
-	KLP_SWITCH_EXIT_TO_USER,	/* it was on its way to user mode */
+	KLP_SWITCH_EXIT_TO_USER,	/* it was at the exit to user mode */
 	KLP_SWITCH_STACK_SCAN,		/* it did not run; its stack had no address concerned */
 	KLP_SWITCH_STACK_CHECK,		/* it did not run; its stack trace allowed it */
 	KLP_SWITCH_SCHEDULER,		/* it was in the scheduler, and its stack allowed it */
@@ -39,6 +39,7 @@ TRACE_DEFINE_ENUM(KLP_SWITCH_SCHEDULER);
 TRACE_DEFINE_ENUM(KLP_SWITCH_IDLE);
 TRACE_DEFINE_ENUM(KLP_SWITCH_FORK);
 TRACE_DEFINE_ENUM(KLP_SWITCH_FORCED);
+TRACE_DEFINE_ENUM(KLP_SWITCH_REASONS);
 TRACE_DEFINE_ENUM(KLP_OBSTACLE_RUNNING);
 TRACE_DEFINE_ENUM(KLP_OBSTACLE_FUNCTION);
 TRACE_DEFINE_ENUM(KLP_OBSTACLE_FTRACE);
@@ -130,25 +131,25 @@ DECLARE_EVENT_CLASS(klp_transition,
 		  __get_str(patch), klp_direction(__entry->patched), __entry->tasks)
 );
 
-/* It starts; so many tasks have to switch. */
+/* It starts; @tasks have to switch. */
 DEFINE_EVENT(klp_transition, klp_transition_start,
 	TP_PROTO(const char *patch, bool patched, unsigned int tasks),
 	TP_ARGS(patch, patched, tasks)
 );
 
-/* It is reversed: the direction is the new one. So many tasks have to go back. */
+/* It is reversed: the direction is the new one. @tasks have to go back. */
 DEFINE_EVENT(klp_transition, klp_transition_reverse,
 	TP_PROTO(const char *patch, bool patched, unsigned int tasks),
 	TP_ARGS(patch, patched, tasks)
 );
 
-/* Fake signals are sent to so many tasks, which have yet to switch. */
+/* Fake signals were sent to @tasks, which have yet to switch. */
 DEFINE_EVENT(klp_transition, klp_transition_signal,
 	TP_PROTO(const char *patch, bool patched, unsigned int tasks),
 	TP_ARGS(patch, patched, tasks)
 );
 
-/* The administrator has forced so many tasks. */
+/* The administrator has forced @tasks. */
 DEFINE_EVENT(klp_transition, klp_transition_force,
 	TP_PROTO(const char *patch, bool patched, unsigned int tasks),
 	TP_ARGS(patch, patched, tasks)
@@ -201,25 +202,25 @@ DECLARE_EVENT_CLASS(klp_patch,
 	TP_printk("patch=%s", __get_str(patch))
 );
 
-/* All tasks use it. */
+/* All tasks use it, unless it was forced on. */
 DEFINE_EVENT(klp_patch, klp_patch_enabled,
 	TP_PROTO(const char *patch),
 	TP_ARGS(patch)
 );
 
-/* No task uses it any more: it was disabled. */
+/* No task uses it any more, unless it was forced off: it was disabled. */
 DEFINE_EVENT(klp_patch, klp_patch_disabled,
 	TP_PROTO(const char *patch),
 	TP_ARGS(patch)
 );
 
-/* No task uses it any more: another patch has replaced it. */
+/* The same: another patch has replaced it. */
 DEFINE_EVENT(klp_patch, klp_patch_replaced,
 	TP_PROTO(const char *patch),
 	TP_ARGS(patch)
 );
 
-/* It is given back: its module can be unloaded, unless tasks were forced to leave it. */
+/* It is about to give up its module, unless tasks were forced to leave it. */
 DEFINE_EVENT(klp_patch, klp_patch_freed,
 	TP_PROTO(const char *patch),
 	TP_ARGS(patch)
