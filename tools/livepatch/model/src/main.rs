@@ -7,6 +7,7 @@
 //! klp-model check SETUP...
 //! klp-model mutations [MUTATION]...
 //! klp-model story MUTATION
+//! klp-model replay TRACE...
 //! klp-model list
 //! ```
 //!
@@ -33,9 +34,11 @@ mod core;
 mod model;
 mod mutation;
 mod progress;
+mod replay;
 mod setups;
 mod story;
 mod task;
+mod trace;
 mod world;
 
 use model::{Action, Model};
@@ -43,7 +46,7 @@ use mutation::Mutation;
 use setups::Named;
 use stateright::{Checker, Model as _};
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
     process::ExitCode,
     thread,
@@ -55,6 +58,7 @@ const USAGE: &str = "usage: klp-model\n       \
                      klp-model check SETUP...\n       \
                      klp-model mutations [MUTATION]...\n       \
                      klp-model story MUTATION\n       \
+                     klp-model replay TRACE...\n       \
                      klp-model list";
 
 /// What a search has found out.
@@ -200,6 +204,38 @@ fn story(mutation: Mutation) -> bool {
     refuted.is_some()
 }
 
+/// Replays what was recorded in a file.
+fn replay_file(path: &str, tally: &mut Tally) -> Result<(), String> {
+    let text = fs::read(path).map_err(|why| format!("{path}: {why}"))?;
+    let recorded = trace::read(&String::from_utf8_lossy(&text));
+    let outcome = replay::replay(recorded.map_err(|why| format!("{path}: {why}"))?);
+    println!(
+        "{path}: {} transitions, {} tasks, {} different",
+        outcome.transitions, outcome.tasks, outcome.different
+    );
+    if outcome.transitions == 0 {
+        return Err(format!("{path}: no transition was recorded as a whole"));
+    }
+    for forbidden in &outcome.forbidden {
+        let (pid, comm) = &forbidden.who;
+        println!(
+            "  {}, task {pid} {comm}: the model does not do",
+            forbidden.patch
+        );
+        for (number, event) in forbidden.events.iter().enumerate() {
+            let mark = if number == forbidden.allowed {
+                "=>"
+            } else {
+                "  "
+            };
+            println!("    {mark} {event:?}");
+        }
+    }
+    tally.passed += outcome.tasks - outcome.forbidden.len();
+    tally.failed += outcome.forbidden.len();
+    Ok(())
+}
+
 fn list() {
     println!("Setups:");
     for named in setups::all() {
@@ -250,6 +286,11 @@ fn run(args: &[String]) -> Result<bool, String> {
             }
         }
         Some(("story", [name])) => return Ok(story(mutation(name)?)),
+        Some(("replay", files @ [_, ..])) => {
+            for file in files {
+                replay_file(file, &mut tally)?;
+            }
+        }
         Some(("list", [])) => {
             list();
             return Ok(true);
@@ -337,6 +378,8 @@ mod tests {
             &["story"],
             &["story", "Nothing"],
             &["play"],
+            &["replay"],
+            &["replay", "/no/such/file"],
         ] {
             assert!(run(args).is_err(), "{args:?}");
         }
