@@ -449,11 +449,12 @@ build_own() {
 }
 
 # Tools in Rust, each a crate of its own that is not part of a kernel tree: that of
-# `make check-patch` and `make sympos`, and that of `make model`. What cargo fetches and
-# builds is kept in the cache, so that the network is needed only once.
+# `make check-patch` and `make sympos`, that of `make model`, and klp, for administrators.
+# What cargo fetches and builds is kept in the cache, so that the network is needed only once.
 CHECK_PATCH=tools/livepatch/check-patch
 MODEL=tools/livepatch/model
-TOOLS="$CHECK_PATCH $MODEL"
+KLP=tools/livepatch/klp
+TOOLS="$CHECK_PATCH $MODEL $KLP"
 
 tool_key() { # CRATE
 	(
@@ -486,9 +487,12 @@ tool_cargo() {
 		' cargo "$@"
 }
 
+# Programs are named by their folders, as klp-model, but klp, which is just that.
 build_tool() { # CRATE
+	local program=klp-${1##*/}
+	[ "$1" != "$KLP" ] || program=klp
 	tool_cargo "$1" build
-	cp "$KLP_CACHE/${1##*/}/target/"*/debug/"klp-${1##*/}" "$tool.new"
+	cp "$KLP_CACHE/${1##*/}/target/"*/debug/"$program" "$tool.new"
 	mv "$tool.new" "$tool"
 }
 
@@ -523,6 +527,6 @@ check_options() {
 		case ${CONFIG:-default} in default|bench) ;; *) die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default";; esac
 	fi
 	for s in ${SUITE:-}; do
-		case $s in upstream|ours|kunit|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit host\", or some of them";; esac
+		case $s in upstream|ours|kunit|klp|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp host\", or some of them";; esac
 	done
 }
