@@ -9,7 +9,7 @@
 . "$(dirname "$0")/guest.sh"
 
 ARCH=${ARCH:-x86_64} CORE=${CORE:-rust} CONFIG=${CONFIG:-default}
-SUITE=${SUITE:-upstream ours kunit host}
+SUITE=${SUITE:-upstream ours kunit klp host}
 
 passed=0 failed=0 skipped=0 tried_again=0
 pass() { passed=$((passed + 1)); }
@@ -111,6 +111,7 @@ start_scripts() {
 			GUEST_APPEND="${GUEST_APPEND:-}${append:+ --append ${append// / --append }}"
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
 ${SECONDS_EACH:+export SECONDS_EACH=$SECONDS_EACH}
+${KLP_TOOL:+export KLP_TOOL=$KLP_TOOL}
 cd selftests/$folder
 ./$t; echo \"== $t: \$?\"" >"$run/said.$name" || rc=1
 			echo "$rc $((SECONDS - start))" >"$run/$name.status"
@@ -167,6 +168,24 @@ LONGEST="isolated consistency stress ways"
 end_upstream() { say upstream; end_scripts livepatch $(upstream_scripts); }
 # shellcheck disable=SC2046
 end_ours() { say ours; end_scripts livepatch_rust $(our_scripts); }
+
+# klp: its own tests, and what it does in a guest. It is built for this machine, so that
+# guests of other architectures cannot run it.
+start_klp() {
+	! is_foreign "$ARCH" || return 0
+	have_tool "$KLP"
+	KLP_TOOL=/klp/${tool#"$KLP_CACHE/"} start_scripts livepatch_rust $((900 * SLOW)) test-klp.sh
+}
+
+end_klp() {
+	say klp
+	if is_foreign "$ARCH"; then
+		say "  klp: tested with ARCH=x86_64"
+		return
+	fi
+	host_part klp tool_tests "$KLP"
+	end_scripts livepatch_rust test-klp.sh
+}
 
 start_kunit() {
 	[ "$CORE" = rust ] || return 0
