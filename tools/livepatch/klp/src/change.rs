@@ -85,6 +85,14 @@ impl<'a> Changes<'a> {
         wait::for_transition(self.roots, patch, deadline, &self.stop, self.silent)
     }
 
+    /// Fail if a signal has arrived, and say how things are.
+    fn need_no_signal(&self, now: &str) -> Result<()> {
+        if self.stop.is_set() {
+            return Err(Error::new(Exit::Interrupted, format!("interrupted; {now}")));
+        }
+        Ok(())
+    }
+
     /// The error for a transition that goes on when the command ends.
     fn goes_on(&self, patch: &str, end: End, waiting: &Waiting) -> Error {
         let verb = sysfs::state(self.roots, patch).map_or("the transition of", State::word);
@@ -123,8 +131,11 @@ impl<'a> Changes<'a> {
         };
         let tasks = blocking(self.roots);
         self.say(&format!("{patch}: not ended in time; turning it back"));
-        kernel::write(self.roots, patch, "enabled", value)
-            .map_err(|e| kernel::refused(&format!("turn {patch} back"), &e))?;
+        match kernel::write(self.roots, patch, "enabled", value) {
+            Ok(()) => {}
+            Err(_) if !sysfs::exists(self.roots, patch) => return Ok(End::Gone),
+            Err(e) => return Err(kernel::refused(&format!("turn {patch} back"), &e)),
+        }
         let seconds = waiting.timeout.unwrap_or_default().max(REVERSAL);
         let end = self.wait(patch, Some(seconds));
         if end != wanted {
@@ -166,6 +177,7 @@ impl<'a> Changes<'a> {
         let roots = self.roots;
         let free = || matches!(sysfs::references(roots, patch), Some(0) | None);
         if !wait::until(RELEASE, &self.stop, free) {
+            self.need_no_signal(&format!("the module {patch} is disabled and still loaded"))?;
             let n = sysfs::references(roots, patch).unwrap_or_default();
             let text = format!(
                 "the module {patch} is in use ({}) and stays loaded; after a forced transition \
@@ -248,6 +260,7 @@ impl<'a> Changes<'a> {
         }
         for other in before.iter().filter(|o| o.as_str() != name) {
             if !wait::until(RELEASE, &self.stop, || !sysfs::exists(roots, other)) {
+                self.need_no_signal(&format!("{name} is enabled, and {other} not yet unloaded"))?;
                 let text =
                     format!("{name} is enabled, but {other}, which it replaces, is still there");
                 return Err(Error::failed(text));
@@ -369,8 +382,11 @@ impl<'a> Changes<'a> {
             State::Enabling => ("0", "disabled"),
             _ => ("1", "enabled"),
         };
-        kernel::write(self.roots, patch, "enabled", value)
-            .map_err(|e| kernel::refused(&format!("turn {patch} back"), &e))?;
+        if let Err(e) = kernel::write(self.roots, patch, "enabled", value) {
+            // It may have ended just before.
+            self.must_be_in_transition(patch)?;
+            return Err(kernel::refused(&format!("turn {patch} back"), &e));
+        }
         if waiting.no_wait {
             return Ok(changed(patch, "reversed", start, self.roots, &[]));
         }

@@ -58,7 +58,8 @@ fn main() -> ExitCode {
     let name = cli.command.name();
     match run(&roots, &cli) {
         Ok(output) => {
-            if cli.json {
+            // What is no data has no JSON: completions, and what watch has printed by itself.
+            if cli.json && !output.json.is_null() {
                 output::print_json(&output::envelope(name, &output.json));
             } else {
                 output::print(&output.text);
@@ -120,8 +121,7 @@ fn run(roots: &Roots, cli: &Cli) -> Result<Output> {
         Command::Watch { interval, forever } => {
             let changes = Changes::new(roots, cli.json)?;
             show::watch(&changes, cli.json, *interval, *forever)?;
-            // It has printed by itself.
-            std::process::exit(0)
+            Ok(Output::new("", ()))
         }
         Command::History => show::history(roots),
         Command::Metrics { output } => metrics::metrics(roots, output.as_deref()),

@@ -38,7 +38,7 @@ impl Progress {
             Kind::Silent
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {wide_msg}") {
                 bar.set_style(style);
             }
             Kind::Bar(bar)

@@ -230,6 +230,29 @@ fn verify_a_good_file() {
     assert_eq!(value["name"], "p");
     assert_eq!(value["usable"], true);
     m.klp(&["verify", &file, "--kernel", "7.3.5"]).is(6);
+    let message = |check: &str, code| {
+        let value = m.json(&["verify", &file], code);
+        let checks = value["checks"].as_array().unwrap().clone();
+        let of = |c: &&serde_json::Value| c["check"] == check;
+        let found: Vec<_> = checks
+            .iter()
+            .filter(of)
+            .map(|c| c["message"].to_string())
+            .collect();
+        found.join(" ")
+    };
+    assert!(message("target", 0).contains("there is no module nfs here"));
+    assert!(message("symbols", 0).contains("2 livepatch symbols are there"));
+    assert!(message("signature", 0).contains("it is not signed"));
+    m.write("proc/kallsyms", "0 T one\n0 t two\n");
+    assert!(message("symbols", 6).contains("the patch wants number 2"));
+    m.write("proc/kallsyms", "0 T one\n0 T one\n0 t two\n0 t two\n");
+    assert!(message("symbols", 6).contains("does not say which"));
+    m.write("proc/kallsyms", "0 T one\n0 t two\n0 t two\n");
+    let mut signed = fs::read(&file).unwrap();
+    signed.extend(b"signature~Module signature appended~\n");
+    fs::write(&file, signed).unwrap();
+    assert!(message("signature", 0).contains("it is signed"));
     // Other modules tell more than the release.
     m.write("proc/modules", "ext4 1 0 - Live 0x0\n");
     m.write("lib/modules/7.3.4/modules.dep", "kernel/ext4.ko:\n");

@@ -117,10 +117,65 @@ fn a_transition_that_does_not_end_is_left() {
         "held up by foo \\u{1b} (123) in klpr_wait, bar (77): running",
     );
     assert!(said.err.contains("klp reverse p"), "{}", said.err);
+    // Not on a terminal: a line, as it takes long.
+    assert!(
+        said.err
+            .starts_with("klp: enabling p: 2 tasks left: foo \\u{1b} (123) in klpr_wait"),
+        "{}",
+        said.err
+    );
     assert_eq!(m.read("sys/kernel/livepatch/p/enabled").trim(), "1");
     let value = m.json(&["wait", "p", "--timeout", "0"], 8);
     assert_eq!(value["error"]["exit_code"], 8);
     assert_eq!(value["blocking"][0]["pid"], 123);
+}
+
+#[test]
+fn on_a_terminal_there_is_a_bar() {
+    let m = Machine::new();
+    m.kernel(STALLED);
+    m.stalled("p");
+    let klp = format!(
+        "{} load {} --timeout=1",
+        env!("CARGO_BIN_EXE_klp"),
+        m.livepatch("p")
+    );
+    let output = Command::new("script")
+        .args(["-qec", &klp, "/dev/null"])
+        .env("KLP_ROOT", m.path(""))
+        .env("TERM", "xterm")
+        .env("COLUMNS", "100")
+        .output();
+    let Ok(output) = output else {
+        eprintln!("not tested: there is no program script");
+        return;
+    };
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(8), "{out}");
+    assert!(
+        out.contains("\u{2591}") || out.contains("2 tasks left"),
+        "{out}"
+    );
+    assert!(!out.contains("klp: enabling p: 2 tasks"), "{out}");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_module_that_is_in_use() {
+    let m = Machine::new();
+    m.patch("p", "1", "0");
+    fs::remove_dir_all(m.path("sys/kernel/livepatch/p")).unwrap();
+    m.write("sys/module/p/refcnt", "1");
+    let klp = m.start(&["unload", "p"]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    Command::new("kill")
+        .arg(klp.id().to_string())
+        .status()
+        .unwrap();
+    let output = klp.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8(output.stderr)
+        .unwrap()
+        .contains("still loaded"));
 }
 
 #[test]

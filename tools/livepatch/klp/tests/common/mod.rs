@@ -78,6 +78,7 @@ impl Machine {
         machine.write("proc/sys/kernel/osrelease", "7.3.4\n");
         machine.write("proc/sys/kernel/random/boot_id", "boot-1\n");
         machine.write("dev/kmsg", "");
+        machine.write("proc/kallsyms", "0 T one\n0 t two\n0 t two\n");
         machine.kernel("");
         machine
     }
@@ -224,24 +225,37 @@ pub fn check(value: &Value) {
 /// A module's file: a relocatable ELF file of this machine, padded to a size.
 pub fn module(name: &str, info: &str, release: &str, size: usize) -> Vec<u8> {
     let modinfo = format!("{info}name={name}\0vermagic={release} SMP mod_unload \0");
-    let names = b"\0.modinfo\0.gnu.linkonce.this_module\0.shstrtab\0";
-    let sections: [(u32, u32, Vec<u8>); 3] = [
-        (1, 1, modinfo.into_bytes()),
-        (10, 1, vec![0; 64.max(size)]),
-        (36, 3, names.to_vec()),
+    let names = b"\0.modinfo\0.gnu.linkonce.this_module\0.shstrtab\0.symtab\0.klp.rela.nfs..text\0";
+    let strings = b"\0.klp.sym.vmlinux.one,0\0.klp.sym.vmlinux.two,2\0";
+    let mut symbols = vec![0; 24];
+    for name in [1u32, 24] {
+        symbols.extend(name.to_ne_bytes());
+        // Global, without a type, in the section that stands for livepatch.
+        symbols.extend([0x10, 0, 0x20, 0xff]);
+        symbols.extend([0; 16]);
+    }
+    // Name, type, the section that belongs to it, the size of an entry, content.
+    let sections: [(u32, u32, u32, u64, Vec<u8>); 6] = [
+        (1, 1, 0, 0, modinfo.into_bytes()),
+        (10, 1, 0, 0, vec![0; 64.max(size)]),
+        (36, 3, 0, 0, names.to_vec()),
+        (46, 2, 5, 24, symbols),
+        (36, 3, 0, 0, strings.to_vec()),
+        (54, 4, 4, 24, Vec::new()),
     ];
     let mut data = vec![0; 64];
     let mut headers = vec![0; 64];
-    for (name, kind, content) in &sections {
+    for (name, kind, link, entry, content) in &sections {
         let mut header = Vec::new();
         header.extend(name.to_ne_bytes());
         header.extend(kind.to_ne_bytes());
         header.extend([0; 16]);
         header.extend((data.len() as u64).to_ne_bytes());
         header.extend((content.len() as u64).to_ne_bytes());
-        header.extend([0; 8]);
+        header.extend(link.to_ne_bytes());
+        header.extend([0; 4]);
         header.extend(1u64.to_ne_bytes());
-        header.extend([0; 8]);
+        header.extend(entry.to_ne_bytes());
         headers.extend(header);
         data.extend(content);
     }
@@ -261,7 +275,7 @@ pub fn module(name: &str, info: &str, release: &str, size: usize) -> Vec<u8> {
     data[40..48].copy_from_slice(&at.to_ne_bytes());
     data[52..54].copy_from_slice(&64u16.to_ne_bytes());
     data[58..60].copy_from_slice(&64u16.to_ne_bytes());
-    data[60..62].copy_from_slice(&4u16.to_ne_bytes());
+    data[60..62].copy_from_slice(&7u16.to_ne_bytes());
     data[62..64].copy_from_slice(&3u16.to_ne_bytes());
     data
 }
