@@ -143,14 +143,22 @@ fn settle(
     summary: &mut Summary,
 ) -> Result<()> {
     let roots = changes.roots;
-    if !summary.loaded.is_empty() && !changes.stop.is_set() {
+    // Also those of transitions that go on, and of a `klp boot` that was killed after it had
+    // loaded its patches.
+    let marked: Vec<&String> = summary
+        .loaded
+        .iter()
+        .chain(&summary.already_loaded)
+        .chain(summary.failed.iter().map(|f| &f.name))
+        .filter(|name| marker::read(roots, release, name).is_some())
+        .collect();
+    if !marked.is_empty() {
         wait::sleep(Duration::from_secs_f64(options.settle), &changes.stop);
     }
-    summary.settled = !changes.stop.is_set();
-    let failed = summary.failed.iter().map(|f| &f.name);
-    for name in summary.loaded.iter().chain(failed) {
+    for name in marked {
         marker::remove(roots, release, name)?;
     }
+    summary.settled = !changes.stop.is_set();
     Ok(())
 }
 

@@ -36,23 +36,32 @@ fn bit(b: bool) -> f64 {
 }
 
 fn families(roots: &Roots) -> Result<Vec<Family>> {
-    let patches = sysfs::patches(roots)?;
+    let mut all = patch_families(&sysfs::patches(roots)?);
     let transition = transition::current(roots)?;
-    let boot = marker::states(roots, &roots.release()?);
-    let of_patches = |value: &dyn Fn(&Patch) -> Option<f64>| {
+    let running = transition.as_ref().and_then(|t| t.running_ms);
+    let remaining = transition.as_ref().and_then(|t| t.remaining);
+    all.push((
+        "klp_transition_seconds",
+        "Time since the transition under way began; 0 if there is none or the kernel does not say it.",
+        vec![(None, running.map_or(0.0, seconds))],
+    ));
+    all.push((
+        "klp_tasks_remaining",
+        "Number of tasks that the transition under way waits for.",
+        vec![(None, remaining.unwrap_or(0) as f64)],
+    ));
+    all.extend(boot_families(&marker::states(roots, &roots.release()?)));
+    Ok(all)
+}
+
+fn patch_families(patches: &[Patch]) -> Vec<Family> {
+    let of = |value: &dyn Fn(&Patch) -> Option<f64>| {
         patches
             .iter()
             .filter_map(|p| Some((Some(p.name.clone()), value(p)?)))
             .collect::<Vec<_>>()
     };
-    let of_boot = |value: &dyn Fn(&marker::BootState) -> f64| {
-        boot.iter()
-            .map(|b| (Some(b.name.clone()), value(b)))
-            .collect::<Vec<_>>()
-    };
-    let running = transition.as_ref().and_then(|t| t.running_ms);
-    let remaining = transition.as_ref().and_then(|t| t.remaining);
-    Ok(vec![
+    vec![
         (
             "klp_patches_loaded",
             "Number of livepatch modules that are loaded.",
@@ -61,42 +70,42 @@ fn families(roots: &Roots) -> Result<Vec<Family>> {
         (
             "klp_patch_enabled",
             "Whether the patch is enabled, or being enabled.",
-            of_patches(&|p| Some(bit(matches!(p.state, State::Enabled | State::Enabling)))),
+            of(&|p| Some(bit(matches!(p.state, State::Enabled | State::Enabling)))),
         ),
         (
             "klp_transition_running",
             "Whether a transition of the patch is under way.",
-            of_patches(&|p| Some(bit(p.state.in_transition()))),
-        ),
-        (
-            "klp_transition_seconds",
-            "Time since the transition under way began; 0 if there is none or the kernel does not say it.",
-            vec![(None, running.map_or(0.0, seconds))],
-        ),
-        (
-            "klp_tasks_remaining",
-            "Number of tasks that the transition under way waits for.",
-            vec![(None, remaining.unwrap_or(0) as f64)],
+            of(&|p| Some(bit(p.state.in_transition()))),
         ),
         (
             "klp_last_transition_seconds",
             "Duration of the last transition of the patch that has ended.",
-            of_patches(&|p| {
+            of(&|p| {
                 let ended = !p.state.in_transition();
                 p.transition_ms.filter(|_| ended).map(seconds)
             }),
         ),
+    ]
+}
+
+fn boot_families(boot: &[marker::BootState]) -> Vec<Family> {
+    let of = |value: &dyn Fn(&marker::BootState) -> f64| {
+        boot.iter()
+            .map(|b| (Some(b.name.clone()), value(b)))
+            .collect::<Vec<_>>()
+    };
+    vec![
         (
             "klp_boot_failures",
             "Number of boots in a row that failed while the installed patch was loaded.",
-            of_boot(&|b| f64::from(b.failures)),
+            of(&|b| f64::from(b.failures)),
         ),
         (
             "klp_boot_left_out",
             "Whether the installed patch is left out at boot after failures.",
-            of_boot(&|b| bit(b.left_out)),
+            of(&|b| bit(b.left_out)),
         ),
-    ])
+    ]
 }
 
 /// The value of a label, as the format wants it.

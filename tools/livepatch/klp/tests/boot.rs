@@ -150,6 +150,15 @@ fn one_failure_is_forgotten_after_a_boot_that_holds() {
 }
 
 #[test]
+fn a_klp_that_was_killed_is_not_the_machine_going_down() {
+    let m = installed(WILLING);
+    m.patch("p", "1", "0");
+    m.write(MARKER, "failures=1 boot=boot-1 tried=yes");
+    assert_eq!(m.json(&["boot", "--settle=0"], 0)["already_loaded"][0], "p");
+    assert!(!m.has(MARKER));
+}
+
+#[test]
 fn a_refusal_is_not_the_machine_going_down() {
     let m = installed("exit 22");
     let value = m.json(&["boot"], 1);

@@ -50,6 +50,10 @@ klp 0 list
 out '^klpr_patch_a +enabled +[0-9]+ +klpr_target$'
 klp 0 status klpr_patch_a
 out '^  klpr_target \(patched\):$'
+if [ -e "$LP/klpr_patch_a/transition_ms" ]; then
+	out '^  last transition took: [0-9]'
+	out '^    klpr_target_one -> klpr_one$'
+fi
 klp 0 --json status
 out '"name": "klpr_patch_a"'
 klp 1 load "$A"
@@ -112,6 +116,7 @@ out "^task cat \($SLEEPER\)"
 out 'It is in klpr_target_sleep_hard, '
 out '    klpr_target_sleep_hard\+'
 out 'klp reverse klpr_patch_a'
+[ ! -e /sys/kernel/debug/livepatch/transition ] || out "^task cat \($SLEEPER\), blocked for [0-9.]+ m?s, checked [0-9]+ times?$"
 klp 0 --json why
 out '"function": "klpr_target_sleep_hard"'
 klp 0 metrics
