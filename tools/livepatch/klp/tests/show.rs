@@ -138,6 +138,39 @@ fn watch_ends_with_the_transition() {
     }
 }
 
+/// What checks all JSON here finds what is wrong.
+#[test]
+fn the_schema_is_kept() {
+    let schema = common::schema::Schema::new();
+    let boot = serde_json::json!({ "name": "p", "failures": 1, "left_out": false });
+    let good = serde_json::json!({
+        "version": 1, "command": "status", "release": "7.3.4", "patches": [],
+        "transition": null, "installed": [], "boot": [boot],
+    });
+    assert_eq!(schema.check(&good), Ok(()));
+    for (pointer, value) in [
+        ("/version", serde_json::json!(2)),
+        ("/command", serde_json::json!("list")),
+        ("/release", serde_json::json!(null)),
+        ("/patches", serde_json::json!({})),
+        ("/patches", serde_json::json!([{ "name": "p" }])),
+        ("/transition", serde_json::json!({})),
+        ("/boot/0/failures", serde_json::json!(-1)),
+        ("/boot/0/failures", serde_json::json!(1.5)),
+        ("/boot/0/left_out", serde_json::json!("no")),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(pointer).unwrap() = value;
+        assert!(schema.check(&bad).is_err(), "{bad}");
+    }
+    let mut more = good.clone();
+    more["new"] = serde_json::json!(1);
+    assert!(schema.check(&more).is_err());
+    let mut less = good;
+    less.as_object_mut().unwrap().remove("boot");
+    assert!(schema.check(&less).is_err());
+}
+
 #[test]
 fn history() {
     let m = Machine::new();

@@ -4,11 +4,14 @@
 
 #![allow(dead_code)]
 
+pub mod schema;
+
+pub use schema::check;
 use serde_json::Value;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -193,33 +196,6 @@ pub fn until(condition: impl Fn() -> bool) {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     panic!("this takes too long");
-}
-
-/// Allow only the fields that the schema has. Users ignore others; here each must be documented.
-fn strict(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            if map.contains_key("properties") {
-                map.insert("additionalProperties".to_string(), Value::Bool(false));
-            }
-            map.values_mut().for_each(strict);
-        }
-        Value::Array(items) => items.iter_mut().for_each(strict),
-        _ => {}
-    }
-}
-
-/// Check an object against the schema.
-pub fn check(value: &Value) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/klp.schema.json");
-    let mut schema: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
-    strict(&mut schema);
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(value)
-        .map(|e| e.to_string())
-        .collect();
-    assert!(errors.is_empty(), "{value:#}\n{errors:?}");
 }
 
 /// A module's file: a relocatable ELF file of this machine, padded to a size.
