@@ -8,6 +8,7 @@ use crate::{
     transition::{Direction, Switched, Task, Transition},
 };
 use serde::Serialize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The transition under way, from the text of the file `transition`. Nothing if there is none.
 pub fn transition(text: &str) -> Option<Transition> {
@@ -25,7 +26,7 @@ pub fn transition(text: &str) -> Option<Transition> {
             "running_ms" => found.running_ms = value.parse().ok(),
             "attempts" => found.attempts = value.parse().ok(),
             "remaining" => found.remaining = value.parse().ok(),
-            "switched" => found.switched = Some(switched(&fields(value), "forced")),
+            "switched" => found.switched = Some(switched(&fields(value))),
             "task" => found.tasks.extend(task(value)),
             _ => {}
         }
@@ -33,9 +34,12 @@ pub fn transition(text: &str) -> Option<Transition> {
     (!found.patch.is_empty()).then_some(found)
 }
 
-/// A `task:` line. It is left out if it has no pid.
+/// A `task:` line. It is left out if it has no number.
 fn task(line: &str) -> Option<Task> {
-    let mut task = Task::default();
+    let mut task = Task {
+        pid: -1,
+        ..Task::default()
+    };
     for (key, value) in fields(line) {
         match key.as_str() {
             "pid" => task.pid = value.parse().ok()?,
@@ -48,11 +52,12 @@ fn task(line: &str) -> Option<Task> {
             _ => {}
         }
     }
-    (task.pid > 0).then_some(task)
+    // The idle tasks of CPUs have the number 0.
+    (task.pid >= 0).then_some(task)
 }
 
-/// How many tasks switched for which reason. The key of those that were forced differs.
-fn switched(fields: &[(String, String)], forced: &str) -> Switched {
+/// How many tasks switched for which reason.
+fn switched(fields: &[(String, String)]) -> Switched {
     let of = |key: &str| {
         fields
             .iter()
@@ -67,7 +72,7 @@ fn switched(fields: &[(String, String)], forced: &str) -> Switched {
         scheduler: of("scheduler"),
         idle: of("idle"),
         fork: of("fork"),
-        forced: of(forced),
+        forced: of("forced"),
     }
 }
 
@@ -97,7 +102,7 @@ pub struct Past {
     pub forced: bool,
     /// Whether tasks were sent the fake signal.
     pub signaled: bool,
-    /// When it ended, in seconds since 1970.
+    /// When it ended, in seconds since 1970, as the kernel says how long ago that was.
     pub ended: Option<u64>,
     /// How long it took.
     pub duration_ms: Option<u64>,
@@ -114,21 +119,30 @@ pub fn history(text: &str) -> Vec<Past> {
     text.lines().filter_map(past).collect()
 }
 
+/// The time so many milliseconds ago, in seconds since 1970.
+fn before_now(millis: u64) -> Option<u64> {
+    let then = SystemTime::now().checked_sub(Duration::from_millis(millis))?;
+    Some(then.duration_since(UNIX_EPOCH).ok()?.as_secs())
+}
+
 fn past(line: &str) -> Option<Past> {
     let fields = fields(line);
     let mut found = Past {
-        switched: switched(&fields, "forced_tasks"),
+        switched: switched(&fields),
         ..Past::default()
     };
-    let mut slowest = Slowest::default();
+    let mut slowest = Slowest {
+        pid: -1,
+        ..Slowest::default()
+    };
     for (key, value) in fields {
         match key.as_str() {
             "patch" => found.patch = value,
             "direction" => found.direction = Direction::from_word(&value)?,
             "outcome" => found.outcome = value,
-            "forced" => found.forced = value == "yes",
+            "was_forced" => found.forced = value == "yes",
             "signaled" => found.signaled = value == "yes",
-            "ended" => found.ended = value.parse().ok(),
+            "ended_ago_ms" => found.ended = value.parse().ok().and_then(before_now),
             "duration_ms" => found.duration_ms = value.parse().ok(),
             "attempts" => found.attempts = value.parse().ok(),
             "slowest_pid" => slowest.pid = value.parse().ok()?,
@@ -138,7 +152,7 @@ fn past(line: &str) -> Option<Past> {
             _ => {}
         }
     }
-    found.slowest = (slowest.pid > 0).then_some(slowest);
+    found.slowest = (slowest.pid >= 0).then_some(slowest);
     (!found.patch.is_empty()).then_some(found)
 }
 
@@ -157,6 +171,7 @@ future: 12
 switched: exit_to_user=10 stack_scan=71 stack_check=0 scheduler=3 idle=2 fork=0 forced=0 new=1
 task: pid=123 comm="foo" obstacle=function function="klpr_wait" patch="klpr_a" blocked_ms=5200 attempts=6
 task: pid=77 comm="b \x01" obstacle=running blocked_ms=10 attempts=1 new="x"
+task: pid=0 comm="swapper/1" obstacle=running blocked_ms=0 attempts=1
 task: comm="no pid"
 a line of a later kernel
 "#;
@@ -169,7 +184,8 @@ a line of a later kernel
         assert_eq!((t.forced, t.signaled), (Some(false), Some(true)));
         assert_eq!((t.running_ms, t.remaining), (Some(5231), Some(2)));
         assert_eq!(t.switched.as_ref().unwrap().stack_scan, 71);
-        assert_eq!(t.tasks.len(), 2);
+        assert_eq!(t.tasks.len(), 3);
+        assert_eq!((t.tasks[2].pid, t.tasks[2].comm.as_str()), (0, "swapper/1"));
         assert_eq!(t.tasks[0].function.as_deref(), Some("klpr_wait"));
         assert_eq!(t.tasks[1].comm, "b \u{1}");
         assert_eq!(t.tasks[1].blocked_ms, Some(10));
@@ -185,11 +201,11 @@ a line of a later kernel
     #[test]
     fn the_history_is_read() {
         let text = concat!(
-            "patch=a direction=patched outcome=completed forced=no signaled=no ended=1795912345 ",
+            "patch=a direction=patched outcome=completed was_forced=no signaled=no ended_ago_ms=5000 ",
             "duration_ms=5231 attempts=6 exit_to_user=10 stack_scan=71 stack_check=0 scheduler=3 ",
-            "idle=2 fork=0 forced_tasks=4 slowest_pid=123 slowest_comm=\"foo\" ",
+            "idle=2 fork=0 forced=4 slowest_pid=123 slowest_comm=\"foo\" ",
             "slowest_obstacle=function slowest_function=\"klpr_wait\" later=1\n",
-            "patch=b direction=unpatched outcome=reversed forced=yes\n",
+            "patch=b direction=unpatched outcome=reversed was_forced=yes ended_ago_ms=x\n",
             "nonsense\n",
         );
         let past = history(text);
@@ -199,6 +215,9 @@ a line of a later kernel
         let slowest = past[0].slowest.as_ref().unwrap();
         assert_eq!(slowest.function.as_deref(), Some("klpr_wait"));
         assert!(past[1].forced);
+        let now = before_now(0).unwrap();
+        assert!((now - 6..=now - 5).contains(&past[0].ended.unwrap()));
+        assert_eq!(past[1].ended, None);
         assert_eq!(past[1].slowest, None);
         assert_eq!(past[1].direction, Direction::Unpatched);
     }

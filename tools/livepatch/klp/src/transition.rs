@@ -159,10 +159,10 @@ pub fn explain(task: &Task) -> String {
     let function = clean(task.function.as_deref().unwrap_or("a function"));
     let patch = match &task.patch {
         Some(patch) => format!("the patch {}", clean(patch)),
-        None => "a patch".to_string(),
+        None => "the patch".to_string(),
     };
     match task.obstacle.as_deref() {
-        Some("running") => "It was running whenever it was checked: only the stack of a task \
+        Some("running") => "It was running when it was last checked: only the stack of a task \
                             that does not run can be checked."
             .to_string(),
         Some("function") => {
@@ -170,10 +170,10 @@ pub fn explain(task: &Task) -> String {
         }
         Some("module") => format!("It is in other code of the module of {patch}."),
         Some("ftrace") => {
-            format!("It is in ftrace, on its way to {function} of {patch}, and has not arrived.")
+            format!("It has called {function}, is still in ftrace, and has not arrived there.")
         }
         Some("unreliable_stack") => {
-            "Its stack cannot be read reliably, so that it may be in a patched function."
+            "Its stack cannot be read reliably, so that it may be in a function of the patch."
                 .to_string()
         }
         Some(other) => format!("The kernel says: {}.", clean(other)),

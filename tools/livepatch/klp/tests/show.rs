@@ -183,16 +183,12 @@ fn history() {
         .contains("no transition has ended"));
     m.write(
         "sys/kernel/debug/livepatch/history",
-        "patch=a direction=unpatched outcome=reversed forced=yes signaled=no ended=1795912345 \
+        "patch=a direction=unpatched outcome=reversed was_forced=yes signaled=no ended_ago_ms=1000 \
          duration_ms=5231 attempts=6 exit_to_user=10 slowest_pid=123 slowest_comm=\"foo\" \
          slowest_obstacle=function slowest_function=\"klpr_wait\"\n",
     );
     let out = m.klp(&["history"]).is(0).out.clone();
-    for text in [
-        "2026-11-29 00:32:25",
-        "reversed by force",
-        "foo (123) in klpr_wait",
-    ] {
+    for text in ["reversed by force", "foo (123) in klpr_wait"] {
         assert!(out.contains(text), "{out}");
     }
     assert_eq!(
