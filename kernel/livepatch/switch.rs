@@ -211,7 +211,8 @@ fn is_clear(task: &StoppedTask<'_>, frame: Option<usize>, index: &Index) -> bool
     }
 }
 
-/// Switches a task if its stack allows, and returns how that was found out.
+/// Switches a task if its stack allows, and returns how that was found out; nothing if the task has
+/// switched by itself, just before it was stopped.
 ///
 /// The words of the stack come first. They clear most tasks for a fraction of what a stack trace
 /// costs, and all that were preempted in functions which the unwinder cannot make out. Where they
@@ -227,7 +228,10 @@ fn check_and_switch<'a>(
     target: PatchState,
     frame: Option<usize>,
     index: &'a Index,
-) -> Result<SwitchReason, NotSwitched<'a>> {
+) -> Result<Option<SwitchReason>, NotSwitched<'a>> {
+    if task.is_in(target) {
+        return Ok(None);
+    }
     let reason = if is_clear(task, frame, index) {
         SwitchReason::StackScan
     } else {
@@ -243,7 +247,7 @@ fn check_and_switch<'a>(
     };
     task.clear_pending();
     task.set_patch_state(target);
-    Ok(reason)
+    Ok(Some(reason))
 }
 
 /// Switches a task if it is in none of the functions concerned, and returns whether it has arrived.
@@ -265,9 +269,10 @@ fn switch_by_stack<'a>(
     let switched =
         stacktrace::with_stopped(task, |task| check_and_switch(task, target, frame, index));
     // Only now, as what is traced may print, and nothing can be printed while the task is stopped.
-    let found = switched.unwrap_or(Err(NotSwitched::Running))?;
-    let reason = frame.map_or(found, |_| SwitchReason::Scheduler);
-    progress::switched(task, target, reason);
+    if let Some(found) = switched.unwrap_or(Err(NotSwitched::Running))? {
+        let reason = frame.map_or(found, |_| SwitchReason::Scheduler);
+        progress::switched(task, target, reason);
+    }
     Ok(())
 }
 
