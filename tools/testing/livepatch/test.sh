@@ -9,7 +9,7 @@
 . "$(dirname "$0")/guest.sh"
 
 ARCH=${ARCH:-x86_64} CORE=${CORE:-rust} CONFIG=${CONFIG:-default}
-SUITE=${SUITE:-upstream ours kunit klp host}
+SUITE=${SUITE:-upstream ours kunit klp replay host}
 
 passed=0 failed=0 skipped=0 tried_again=0
 pass() { passed=$((passed + 1)); }
@@ -185,6 +185,39 @@ end_klp() {
 	fi
 	host_part klp tool_tests "$KLP"
 	end_scripts livepatch_rust test-klp.sh
+}
+
+# replay: transitions are recorded in a guest, and replayed in the model.
+start_replay() {
+	[ "$CORE" = rust ] || return 0
+	have_tool "$MODEL"
+	replayer=$tool
+	rm -f "$run/replay".* "$run/said.replay"
+	room
+	(
+		rc=0
+		guest "$build" replay $((600 * SLOW)) "cd selftests/livepatch_rust
+./record.sh /klp/run/$build/replay.trace ${ROUNDS:+5}" >"$run/said.replay" || rc=1
+		echo "$rc" >"$run/replay.status"
+	) &
+}
+
+# replay_in_model TRACE: the model's output, with its sum in the form of a part's.
+replay_in_model() { "$replayer" replay "$1" | sed 's/^[0-9]* passed/transitions: &/'; }
+
+end_replay() {
+	say replay
+	if [ "$CORE" != rust ]; then
+		skip replay "the core in C does not show its transitions"
+		return
+	fi
+	cat "$run/said.replay" 2>/dev/null || :
+	[ "$(cat "$run/replay.status" 2>/dev/null)" = 0 ] || fail "guest replay"
+	if [ -s "$run/replay.trace" ]; then
+		host_part replay replay_in_model "$run/replay.trace"
+	else
+		fail "replay: nothing was recorded: $(tail -n 40 "$run/replay.out")"
+	fi
 }
 
 start_kunit() {

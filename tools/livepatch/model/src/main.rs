@@ -231,8 +231,8 @@ fn replay_file(path: &str, tally: &mut Tally) -> Result<(), String> {
             println!("    {mark} {event:?}");
         }
     }
-    tally.passed += outcome.tasks - outcome.forbidden.len();
-    tally.failed += outcome.forbidden.len();
+    tally.passed += outcome.transitions - outcome.bad;
+    tally.failed += outcome.bad;
     Ok(())
 }
 

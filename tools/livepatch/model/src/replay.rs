@@ -204,6 +204,18 @@ fn allows(role: Role, events: &[Event]) -> usize {
     events.len()
 }
 
+/// The same for the role that allows most. The first ones are the smallest.
+fn most_allowed(who: &Who, events: &[Event]) -> usize {
+    let mut most = 0;
+    for &role in Role::of(who) {
+        most = most.max(allows(role, events));
+        if most == events.len() {
+            break;
+        }
+    }
+    most
+}
+
 /// Something that was recorded and that the model does not allow.
 pub struct Forbidden {
     pub patch: String,
@@ -217,6 +229,8 @@ pub struct Forbidden {
 #[derive(Default)]
 pub struct Outcome {
     pub transitions: usize,
+    /// How many of them the model does not allow, for one task or more.
+    pub bad: usize,
     /// How many tasks were replayed, over all transitions.
     pub tasks: usize,
     pub forbidden: Vec<Forbidden>,
@@ -230,15 +244,13 @@ pub fn replay(transitions: Vec<Transition>) -> Outcome {
     let mut known: HashMap<(bool, Vec<Event>), usize> = HashMap::new();
     for transition in transitions {
         outcome.transitions += 1;
+        let bad_tasks = outcome.forbidden.len();
         for (who, events) in transition.tasks {
             outcome.tasks += 1;
             let events = shorten(events);
             let allowed = *known
                 .entry((who.0 == 0, events.clone()))
-                .or_insert_with(|| {
-                    let roles = Role::of(&who).iter();
-                    roles.map(|&role| allows(role, &events)).max().unwrap_or(0)
-                });
+                .or_insert_with(|| most_allowed(&who, &events));
             if allowed < events.len() {
                 outcome.forbidden.push(Forbidden {
                     patch: transition.patch.clone(),
@@ -248,6 +260,7 @@ pub fn replay(transitions: Vec<Transition>) -> Outcome {
                 });
             }
         }
+        outcome.bad += usize::from(outcome.forbidden.len() > bad_tasks);
     }
     outcome.different = known.len();
     outcome
@@ -274,8 +287,7 @@ mod tests {
 
     /// How many of the events are allowed for a task with this number.
     fn allowed(pid: u32, events: &[Event]) -> usize {
-        let roles = Role::of(&(pid, String::new())).iter();
-        roles.map(|&role| allows(role, events)).max().unwrap()
+        most_allowed(&(pid, String::new()), events)
     }
 
     #[test]
