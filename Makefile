@@ -5,7 +5,7 @@ T := tools/testing/livepatch
 export ARCH ?= x86_64
 export CORE ?= rust
 export CONFIG ?= default
-export SUITE ?= upstream ours kunit host
+export SUITE ?= upstream ours kunit klp replay host
 export TOOLCHAIN ?= llvm
 export CASES
 export COUNT
@@ -25,7 +25,7 @@ export VERIFY_STEPS
 export VERIFY_ARCHS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus clean distclean
+.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus picture clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
@@ -44,6 +44,7 @@ help:
 	@echo '  make sympos SYM=<name>     where the symbols of a name are, for #[sympos]; VMLINUX=<vmlinux> or MOD=<module.ko>'
 	@echo '  make model      check the protocol of transitions in all orders of its steps; STORY=NoHooks'
 	@echo '  make litmus     the orderings that the core relies on, by the memory model of the kernel'
+	@echo '  make picture    run the commands of the picture in README.md in a guest, and draw it anew'
 	@echo '  make apply LINUX=<tree>    put our files and edits into a 7.3 tree of your own'
 	@echo '  make series     write them as a numbered patch series to build/series; VERIFY=1 builds and tests'
 	@echo '                  each step, VERIFY_STEPS="1-3" some of them; goes on where it was'
@@ -52,7 +53,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test test-all bench soak shell check check-patch sympos model litmus:
+demo test test-all bench soak shell check check-patch sympos model litmus picture:
 	@$(T)/$@.sh
 
 kernel modules:
