@@ -300,6 +300,8 @@ TOOLCHAIN=${TOOLCHAIN:-llvm}
 RUST_OLDEST_ROOT=$KLP_CACHE/rust-$RUST_OLDEST
 HERD_ROOT=$KLP_CACHE/herd-$HERD_VERSION
 HERD_STEP="herd7 $HERD_VERSION, for litmus tests"
+# The tools of SUITE=fleet: Ansible and pytest from PyPI, promtool from DEBIAN_SUITE.
+FLEET_ROOT=$KLP_CACHE/fleet-$({ root_key; cat "$KLP_TOOLS/fleet-requirements.txt"; } | sha256sum | cut -c1-12)
 
 # build_name ARCH CORE CONFIG: the name of a build's folder in the cache.
 build_name() {
@@ -527,6 +529,6 @@ check_options() {
 		case ${CONFIG:-default} in default|bench) ;; *) die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default";; esac
 	fi
 	for s in ${SUITE:-}; do
-		case $s in upstream|ours|kunit|klp|replay|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp replay host\", or some of them";; esac
+		case $s in upstream|ours|kunit|klp|replay|fleet|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp replay fleet host\", or some of them";; esac
 	done
 }

@@ -373,13 +373,55 @@ unpack_herd() { # PART
 	case $said in "$HERD_VERSION,"*) ;; *) return 1;; esac
 }
 
+# The tools of SUITE=fleet: a Python environment for the root's Python, and promtool beside
+# it. An environment works under its own name only, so it is made in its final place.
+make_fleet() {
+	[ ! -e "$FLEET_ROOT/.complete" ] || return 0
+	step "Tools for fleets: Ansible, pytest, promtool" "$again" unpack_fleet
+	: >"$FLEET_ROOT/.complete"
+}
+
+unpack_fleet() {
+	local here=/klp/${FLEET_ROOT##*/} said
+	rm -rf "$FLEET_ROOT"
+	mkdir -p "$FLEET_ROOT/deb"
+	fetch_debs "$FLEET_ROOT/deb" "$DEBIAN_SUITE" promtool
+	unpack_debs "$FLEET_ROOT"
+	root_host_config "$ROOT"
+	enter sh -c "python3 -m venv $here/venv && $here/venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: \
+		-r /clone/tools/testing/livepatch/fleet-requirements.txt"
+	prime_sanity
+	enter sh -c "PATH=$here/venv/bin:$here/usr/bin:\$PATH
+		promtool --version; ansible --version; ansible-lint --offline --nocolor --version; pytest --version" \
+		>"$FLEET_ROOT/versions" 2>&1
+	cat "$FLEET_ROOT/versions"
+	for said in "promtool, version " "ansible [[]core " "ansible-lint " "pytest "; do
+		grep -q "^$said" "$FLEET_ROOT/versions"
+	done
+}
+
+# ansible-test makes an environment for each of its tests, and fetches a program for that
+# which installs pip; Python can do that by itself.
+prime_sanity() {
+	local cache=$FLEET_ROOT/home/.ansible/test/cache pip
+	pip=$(sed -n "s/^ *pip='\([0-9.]*\)',$/\1/p" "$FLEET_ROOT"/venv/lib/python3*/site-packages/ansible_test/_internal/python_requirements.py)
+	mkdir -p "$cache"
+	cat >"$cache/get_pip_${pip//./_}.py" <<-'EOF'
+		import subprocess, sys
+		subprocess.check_call([sys.executable, "-m", "ensurepip", "--default-pip"])
+		options = [a for a in sys.argv[1:] if a not in ("--no-setuptools", "--no-wheel")]
+		subprocess.check_call([sys.executable, "-m", "pip", "install"] + options)
+	EOF
+	enter bash /clone/tools/testing/livepatch/fleet-test.sh "/klp/${FLEET_ROOT##*/}" none prime
+}
+
 # Remove what other clones or earlier versions have made, and none has used for a month.
 prune() {
 	local old
-	for old in "$ROOT" "$BASE" "$TREE" "$(guest_root "${ARCH:-x86_64}")"; do
+	for old in "$ROOT" "$BASE" "$TREE" "$FLEET_ROOT" "$(guest_root "${ARCH:-x86_64}")"; do
 		[ ! -d "$old" ] || : >"$old/.used"
 	done
-	for old in "$KLP_CACHE"/{root,guest,base,tree}-*; do
+	for old in "$KLP_CACHE"/{root,guest,base,tree,fleet}-*; do
 		[ -d "$old" ] || continue
 		[ -z "$(find "$old/.used" "$old/.complete" "$old" -maxdepth 0 -mtime -30 2>/dev/null)" ] || continue
 		# Renamed first, so that no clone uses it while it is being removed.
@@ -399,6 +441,7 @@ main() {
 	with_lock setup make_source
 	[ "$TOOLCHAIN" != oldest ] || with_lock setup make_oldest
 	[ -z "${WITH_HERD:-}" ] || with_lock setup make_herd
+	[ -z "${WITH_FLEET:-}" ] || with_lock setup make_fleet
 	with_lock setup prune
 }
 main "$@"

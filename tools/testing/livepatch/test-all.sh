@@ -12,6 +12,7 @@ demo: make demo
 test: make test
 test-c: make test CORE=c SUITE="upstream ours"
 check: make check
+fleet: make test SUITE=fleet
 model: make model
 model-large: make model SETUPS="three-disable three-stack"
 litmus: make litmus

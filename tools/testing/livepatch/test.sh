@@ -220,6 +220,29 @@ end_replay() {
 	fi
 }
 
+# fleet: Ansible and Prometheus, with the real klp on folders that stand for machines. No
+# kernel is needed for that.
+start_fleet() {
+	! is_foreign "$ARCH" || return 0
+	WITH_FLEET=y "$KLP_TOOLS/setup.sh"
+	have_tool "$KLP"
+}
+
+fleet_test() { enter bash /clone/tools/testing/livepatch/fleet-test.sh "/klp/${FLEET_ROOT##*/}" "/klp/${tool#"$KLP_CACHE/"}" "$1"; }
+
+end_fleet() {
+	local part
+	say fleet
+	if is_foreign "$ARCH"; then
+		say "  fleet: tested with ARCH=x86_64"
+		return
+	fi
+	have_tool "$KLP"
+	for part in lint sanity modules rollout prometheus; do
+		host_part "fleet-$part" fleet_test "$part"
+	done
+}
+
 start_kunit() {
 	[ "$CORE" = rust ] || return 0
 	rm -f "$run/kunit".* "$run/said.kunit"
@@ -368,14 +391,14 @@ main() {
 		ROUNDS=${ROUNDS:-50}
 		say "ARCH=$ARCH is emulated: $ROUNDS rounds of what is repeated, instead of 200"
 	fi
-	hold_build "$ARCH" "$CORE" "$CONFIG"
+	if [ "$SUITE" = fleet ]; then build=fleet; else hold_build "$ARCH" "$CORE" "$CONFIG"; fi
 	run=$KLP_CACHE/run/$build
 	mkdir -p "$run"
 	lock "run-$build" 6
 	restarts_begin "$build"
 	trap sum_up EXIT
 	say "ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG SUITE=\"$SUITE\""
-	kvm_works "$build" || :
+	[ "$SUITE" = fleet ] || kvm_works "$build" || :
 	BESIDE=$'\n'
 	case " $SUITE " in *" host "*) start_host;; esac
 	for suite in $SUITE; do [ "$suite" = host ] || "start_$suite"; done
