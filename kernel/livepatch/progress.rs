@@ -2,14 +2,15 @@
 
 //! The progress of transitions: what `/sys/kernel/debug/livepatch` shows.
 //!
-//! What is shown is kept here, apart from the transition itself. So reading it waits for no attempt,
-//! and holds one up for no longer than it takes to format it.
+//! What is shown is kept here, apart from the transition itself. So reading it waits for no
+//! attempt, and holds one up for no longer than it takes to format it.
 //!
 //! # Concurrency
 //!
 //! [`PROGRESS`] is a spinlock, as attempts note what they find under RCU. Changes are made with
-//! `klp_mutex` held as well; no other lock is taken under it. The number of tasks that have switched is counted without a lock, by
-//! the tasks themselves; it is set to 0 while none can switch.
+//! `klp_mutex` held as well; no other lock is taken under it. The number of tasks that have
+//! switched is counted without a lock, by the tasks themselves; it is set to 0 while none can
+//! switch.
 
 use crate::{
     abi::{Func, Patch},
