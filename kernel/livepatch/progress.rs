@@ -13,11 +13,11 @@
 //! switch.
 
 use crate::{
-    abi::{Func, Patch},
+    abi::Patch,
     blocked::BlockedTasks,
     target::{PatchState, Target},
     task::{Comm, TaskExt},
-    trace::{self, SwitchReason, SWITCH_REASONS, SWITCH_REASON_NAMES}, //
+    trace::{self, Obstacle, SwitchReason, SWITCH_REASONS, SWITCH_REASON_NAMES}, //
 };
 use kernel::{
     alloc::Flags,
@@ -90,10 +90,10 @@ struct Found {
     pid: i32,
     comm: Comm,
     /// What the last attempt has found.
-    obstacle: trace::Obstacle,
+    obstacle: Obstacle,
     /// What the last attempt has found that did not find it running: that it runs tells little of
     /// what it waited for before.
-    inside: trace::Obstacle,
+    inside: Obstacle,
     /// The function, or the patch whose module it is.
     name: Name,
 }
@@ -103,26 +103,23 @@ impl Default for Found {
         Self {
             pid: 0,
             comm: Comm::default(),
-            obstacle: trace::Obstacle::Running,
-            inside: trace::Obstacle::Running,
+            obstacle: Obstacle::Running,
+            inside: Obstacle::Running,
             name: Name::default(),
         }
     }
 }
 
 impl Found {
-    /// Writes this obstacle, with `prefix` before each key.
-    fn write_obstacle(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        prefix: &str,
-        obstacle: trace::Obstacle,
-    ) -> fmt::Result {
+    /// Writes the task, and this obstacle, with `prefix` before each key.
+    fn write(&self, f: &mut fmt::Formatter<'_>, prefix: &str, obstacle: Obstacle) -> fmt::Result {
+        let comm = BStr::from_bytes(self.comm.as_cstr().to_bytes());
+        write!(f, " {prefix}pid={} {prefix}comm={comm:?}", self.pid)?;
         write!(f, " {prefix}obstacle={}", obstacle.name())?;
         let key = match obstacle {
-            trace::Obstacle::Function | trace::Obstacle::Ftrace => "function",
-            trace::Obstacle::Module => "patch",
-            trace::Obstacle::Running | trace::Obstacle::UnreliableStack => return Ok(()),
+            Obstacle::Function | Obstacle::Ftrace => "function",
+            Obstacle::Module => "patch",
+            Obstacle::Running | Obstacle::UnreliableStack => return Ok(()),
         };
         write!(f, " {prefix}{key}={:?}", self.name.get())
     }
@@ -230,34 +227,12 @@ pub(crate) fn switched(task: &Task, state: PatchState, reason: SwitchReason) {
     trace::task_switch(task, state, reason);
 }
 
-/// Why a task was not switched.
-#[derive(Clone, Copy)]
-pub(crate) enum Obstacle<'a> {
-    /// It runs.
-    Running,
-    /// It is in this function, or what replaces it.
-    Function(&'a Func),
-    /// It is in the call of ftrace from this function.
-    Ftrace(&'a Func),
-    /// It is in the module of this patch.
-    Module(&'a Patch),
-    /// Its stack cannot be relied on.
-    UnreliableStack,
-}
-
-/// Notes and reports that the attempt that is going on could not switch `task` to `state`. Does not
-/// sleep.
+/// Notes and reports that the attempt that is going on could not switch `task` to `state`. `name`
+/// is that of the function, or of the patch whose module it is, or empty. Does not sleep.
 #[cold]
-pub(crate) fn blocked(task: &Task, state: PatchState, obstacle: Obstacle<'_>) {
-    let (kind, name) = match obstacle {
-        Obstacle::Running => (trace::Obstacle::Running, c""),
-        Obstacle::Function(func) => (trace::Obstacle::Function, func.name()),
-        Obstacle::Ftrace(func) => (trace::Obstacle::Ftrace, func.name()),
-        Obstacle::Module(patch) => (trace::Obstacle::Module, patch.name()),
-        Obstacle::UnreliableStack => (trace::Obstacle::UnreliableStack, c""),
-    };
-    trace::task_blocked(task, state, kind, name);
-    log_obstacle(task, kind, name);
+pub(crate) fn blocked(task: &Task, state: PatchState, obstacle: Obstacle, name: &CStr) {
+    trace::task_blocked(task, state, obstacle, name);
+    log_obstacle(task, obstacle, name);
 
     let pid = task.number();
     let mut progress = PROGRESS.lock();
@@ -265,51 +240,50 @@ pub(crate) fn blocked(task: &Task, state: PatchState, obstacle: Obstacle<'_>) {
     if let Some(found) = progress.blocked.note((ptr::from_ref(task), pid), now) {
         found.pid = pid;
         found.comm = task.comm();
-        found.obstacle = kind;
-        if kind != trace::Obstacle::Running {
-            found.inside = kind;
+        found.obstacle = obstacle;
+        if obstacle != Obstacle::Running {
+            found.inside = obstacle;
             found.name.set(name, GFP_NOWAIT);
         }
     }
 }
 
 /// Says in the log, if the user wants to know, why a task was not switched.
-fn log_obstacle(task: &Task, obstacle: trace::Obstacle, name: &CStr) {
-    let (comm, pid) = (task.comm(), task.number());
-    let comm = comm.as_cstr();
+fn log_obstacle(task: &Task, obstacle: Obstacle, name: &CStr) {
     match obstacle {
-        trace::Obstacle::Running => dynamic_pr_debug!(
+        Obstacle::Running => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} is running\n",
-            comm,
-            pid
+            task.comm().as_cstr(),
+            task.number()
         ),
-        trace::Obstacle::UnreliableStack => dynamic_pr_debug!(
+        Obstacle::UnreliableStack => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} has an unreliable stack\n",
-            comm,
-            pid
+            task.comm().as_cstr(),
+            task.number()
         ),
-        trace::Obstacle::Function | trace::Obstacle::Ftrace => dynamic_pr_debug!(
+        Obstacle::Function | Obstacle::Ftrace => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} is sleeping on function {}\n",
-            comm,
-            pid,
+            task.comm().as_cstr(),
+            task.number(),
             name
         ),
-        trace::Obstacle::Module => dynamic_pr_debug!(
+        Obstacle::Module => dynamic_pr_debug!(
             "klp_try_switch_task",
             "klp_try_switch_task: {}:{} is sleeping in the module of '{}'\n",
-            comm,
-            pid,
+            task.comm().as_cstr(),
+            task.number(),
             name
         ),
     }
 }
 
-/// Notes that an attempt begins, so many milliseconds after the transition has started.
-pub(crate) fn begin_attempt(millis: u64) {
-    PROGRESS.lock().now = millis;
+/// Notes that an attempt begins.
+pub(crate) fn begin_attempt() {
+    let mut progress = PROGRESS.lock();
+    progress.now = progress.current.as_ref().map_or(0, Current::millis);
 }
 
 /// Notes that an attempt is over.
@@ -415,10 +389,8 @@ pub(crate) fn write_current(f: &mut fmt::Formatter<'_>, remaining: i32) -> fmt::
     write_switched(f, switched_so_far())?;
     f.write_str("\n")?;
     for blocked in progress.blocked.iter() {
-        let found = &blocked.found;
-        let comm = BStr::from_bytes(found.comm.as_cstr().to_bytes());
-        write!(f, "task: pid={} comm={comm:?}", found.pid)?;
-        found.write_obstacle(f, "", found.obstacle)?;
+        f.write_str("task:")?;
+        blocked.found.write(f, "", blocked.found.obstacle)?;
         let (millis, attempts) = (blocked.millis(now), blocked.attempts());
         writeln!(f, " blocked_ms={millis} attempts={attempts}")?;
     }
@@ -444,9 +416,7 @@ pub(crate) fn write_history(f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, " duration_ms={} attempts={}", past.millis, past.attempts)?;
         write_switched(f, past.switched)?;
         if let Some((found, millis)) = &past.slowest {
-            let comm = BStr::from_bytes(found.comm.as_cstr().to_bytes());
-            write!(f, " slowest_pid={} slowest_comm={comm:?}", found.pid)?;
-            found.write_obstacle(f, "slowest_", found.inside)?;
+            found.write(f, "slowest_", found.inside)?;
             write!(f, " slowest_ms={millis}")?;
         }
         f.write_str("\n")?;

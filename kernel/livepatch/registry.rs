@@ -136,9 +136,13 @@ impl Registry {
 
     /// How many milliseconds the last transition of `patch` took, or 0 if there was none.
     pub(crate) fn transition_millis(&self, patch: &Patch) -> u64 {
-        self.position(patch)
-            .and_then(|index| self.patches.get(index))
+        self.find(patch)
             .map_or(0, |patch| patch.transition_millis())
+    }
+
+    /// `patch`, if it is one of the patches.
+    fn find(&self, patch: &Patch) -> Option<&PatchRef> {
+        self.patches.get(self.position(patch)?)
     }
 
     fn position(&self, patch: &Patch) -> Option<usize> {
@@ -341,10 +345,8 @@ impl Registry {
             transition.reverse(&self.locked, &self.patches, &self.redirects);
             return Ok(());
         }
-        let accepted = self
-            .position(patch)
-            .and_then(|index| self.patches.get(index));
-        let accepted = accepted.filter(|_| !enabled).ok_or(EINVAL)?.clone();
+        let accepted = self.find(patch).filter(|_| !enabled);
+        let accepted = accepted.ok_or(EINVAL)?.clone();
         self.disable(&accepted)
     }
 

@@ -28,11 +28,11 @@
 use crate::{
     abi::Func,
     index::{Index, Region},
-    progress::{self, Obstacle},
+    progress,
     target::PatchState,
     task::{self, TaskExt},
     test_params,
-    trace::SwitchReason, //
+    trace::{Obstacle, SwitchReason}, //
 };
 use kernel::{
     bindings,
@@ -288,17 +288,17 @@ pub(crate) fn try_switch(
     index: &Index,
     is_in_ftrace: impl Fn(&Func, usize) -> bool,
 ) -> bool {
-    let obstacle = match switch_by_stack(task, target, None, index) {
+    let (obstacle, name) = match switch_by_stack(task, target, None, index) {
         Ok(()) => return true,
-        Err(NotSwitched::Running) => Obstacle::Running,
-        Err(NotSwitched::UnreliableStack) => Obstacle::UnreliableStack,
+        Err(NotSwitched::Running) => (Obstacle::Running, c""),
+        Err(NotSwitched::UnreliableStack) => (Obstacle::UnreliableStack, c""),
         Err(NotSwitched::Inside(Region::Func(func), addr)) if is_in_ftrace(func, addr) => {
-            Obstacle::Ftrace(func)
+            (Obstacle::Ftrace, func.name())
         }
-        Err(NotSwitched::Inside(Region::Func(func), _)) => Obstacle::Function(func),
-        Err(NotSwitched::Inside(Region::Module(patch), _)) => Obstacle::Module(patch),
+        Err(NotSwitched::Inside(Region::Func(func), _)) => (Obstacle::Function, func.name()),
+        Err(NotSwitched::Inside(Region::Module(patch), _)) => (Obstacle::Module, patch.name()),
     };
-    progress::blocked(task, target, obstacle);
+    progress::blocked(task, target, obstacle, name);
     false
 }
 

@@ -245,7 +245,7 @@ impl Transition {
         let index = self.indexes.current();
         let is_in_ftrace =
             |func: &Func, addr| redirects.ftrace_return_address(locked, func) == Some(addr);
-        progress::begin_attempt(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(0));
+        progress::begin_attempt();
         let try_switch = |task: &_| switch::try_switch(task, arrived, index, is_in_ftrace);
 
         let mut remaining: i32 = tasklist::walk_threads(|remaining, task| {

@@ -475,22 +475,16 @@ pub struct KobjType<T: HasKobject> {
 unsafe impl<T: HasKobject> Sync for KobjType<T> {}
 
 impl<T: HasKobject> KobjType<T> {
-    /// A type without files.
-    pub const fn without_files() -> Self {
+    /// A type with the files of these groups.
+    pub const fn new(groups: &'static Groups<T>) -> Self {
         let mut inner: bindings::kobj_type = pin_init::zeroed();
         inner.release = Some(Self::release);
         inner.sysfs_ops = &raw const bindings::kobj_sysfs_ops;
+        inner.default_groups = ptr::from_ref(&groups.list).cast_mut().cast();
         Self {
             inner,
             _type: PhantomData,
         }
-    }
-
-    /// A type with the files of these groups.
-    pub const fn new(groups: &'static Groups<T>) -> Self {
-        let mut this = Self::without_files();
-        this.inner.default_groups = ptr::from_ref(&groups.list).cast_mut().cast();
-        this
     }
 
     /// # Safety
