@@ -125,37 +125,46 @@ fn can_be_seen(role: Role, world: &World, event: Event) -> bool {
     }
 }
 
-/// All worlds that can be reached from some without showing anything, and those that can be reached
-/// from these by showing `event`.
-fn after(model: &Model, role: Role, from: HashSet<World>, event: Event) -> HashSet<World> {
-    let is_step = !matches!(event, Event::Force | Event::Blocked { .. });
-    let mut found = HashSet::new();
+/// Some worlds, and all that can be reached from them by actions that `may` happen. A step that does
+/// not `lead_on` is not followed.
+fn reach(
+    model: &Model,
+    from: HashSet<World>,
+    may: impl Fn(Action) -> bool,
+    mut lead_on: impl FnMut(&World, Action, &World) -> bool,
+) -> HashSet<World> {
     let mut known = from.clone();
     let mut next: VecDeque<World> = from.into_iter().collect();
     let mut actions = Vec::new();
     while let Some(world) = next.pop_front() {
-        if !is_step && can_be_seen(role, &world, event) {
-            found.insert(world.clone());
-        }
         model.actions(&world, &mut actions);
-        for action in actions.drain(..) {
-            if matches!(action, Action::Enable(Patch::B) | Action::Unload(_)) {
-                continue;
-            }
+        for action in actions.drain(..).filter(|&action| may(action)) {
             let Some(then) = model.next_state(&world, action) else {
                 continue;
             };
-            match shown(role, &world, action, &then) {
-                None if !known.contains(&then) => {
-                    known.insert(then.clone());
-                    next.push_back(then);
-                }
-                Some(seen) if is_step && seen == event => {
-                    found.insert(then);
-                }
-                _ => {}
+            if lead_on(&world, action, &then) && !known.contains(&then) {
+                known.insert(then.clone());
+                next.push_back(then);
             }
         }
+    }
+    known
+}
+
+/// The worlds that are reached by showing `event`, after anything that shows nothing.
+fn after(model: &Model, role: Role, from: HashSet<World>, event: Event) -> HashSet<World> {
+    let mut found = HashSet::new();
+    let may = |action| !matches!(action, Action::Enable(Patch::B) | Action::Unload(_));
+    let mut known = reach(model, from, may, |before, action, then| {
+        let seen = shown(role, before, action, then);
+        if seen == Some(event) {
+            found.insert(then.clone());
+        }
+        seen.is_none()
+    });
+    if matches!(event, Event::Force | Event::Blocked { .. }) {
+        known.retain(|world| can_be_seen(role, world, event));
+        return known;
     }
     found
 }
@@ -167,23 +176,8 @@ fn beginning(model: &Model, patched: bool) -> HashSet<World> {
         return start;
     }
     // All worlds in which the patch is enabled, however the tasks came to use it.
-    let mut known = start.clone();
-    let mut next: VecDeque<World> = start.into_iter().collect();
-    let mut actions = Vec::new();
-    while let Some(world) = next.pop_front() {
-        model.actions(&world, &mut actions);
-        for action in actions.drain(..) {
-            let decides = action.is_a_decision() && action != Action::Enable(Patch::A);
-            if decides {
-                continue;
-            }
-            let then = model.next_state(&world, action);
-            if let Some(then) = then.filter(|then| !known.contains(then)) {
-                known.insert(then.clone());
-                next.push_back(then);
-            }
-        }
-    }
+    let may = |action: Action| !action.is_a_decision() || action == Action::Enable(Patch::A);
+    let mut known = reach(model, start, may, |_, _, _| true);
     known.retain(|world| world.transition.is_none() && world.patch(Patch::A).enabled);
     known
 }
