@@ -169,6 +169,23 @@ end_upstream() { say upstream; end_scripts livepatch $(upstream_scripts); }
 # shellcheck disable=SC2046
 end_ours() { say ours; end_scripts livepatch_rust $(our_scripts); }
 
+# start_guest NAME SECONDS COMMAND: run a command in a guest of its own, beside others.
+start_guest() {
+	rm -f "$run/$1".* "$run/said.$1"
+	room
+	(
+		rc=0
+		guest "$build" "$1" $(($2 * SLOW)) "$3" >"$run/said.$1" || rc=1
+		echo "$rc" >"$run/$1.status"
+	) &
+}
+
+# end_guest NAME: print what is wrong with it, if anything, and count that.
+end_guest() {
+	cat "$run/said.$1" 2>/dev/null || :
+	[ "$(cat "$run/$1.status" 2>/dev/null)" = 0 ] || fail "guest $1"
+}
+
 # klp: its own tests, and what it does in a guest. It is built for this machine, so that
 # guests of other architectures cannot run it.
 start_klp() {
@@ -192,14 +209,8 @@ start_replay() {
 	[ "$CORE" = rust ] || return 0
 	have_tool "$MODEL"
 	replayer=$tool
-	rm -f "$run/replay".* "$run/said.replay"
-	room
-	(
-		rc=0
-		guest "$build" replay $((600 * SLOW)) "cd selftests/livepatch_rust
-./record.sh /klp/run/$build/replay.trace ${ROUNDS:+5}" >"$run/said.replay" || rc=1
-		echo "$rc" >"$run/replay.status"
-	) &
+	start_guest replay 600 "cd selftests/livepatch_rust
+./record.sh /klp/run/$build/replay.trace ${ROUNDS:+5}"
 }
 
 # replay_in_model TRACE: the model's output, with its sum in the form of a part's.
@@ -211,8 +222,7 @@ end_replay() {
 		skip replay "the core in C does not show its transitions"
 		return
 	fi
-	cat "$run/said.replay" 2>/dev/null || :
-	[ "$(cat "$run/replay.status" 2>/dev/null)" = 0 ] || fail "guest replay"
+	end_guest replay
 	if [ -s "$run/replay.trace" ]; then
 		host_part replay replay_in_model "$run/replay.trace"
 	else
@@ -245,14 +255,8 @@ end_fleet() {
 
 start_kunit() {
 	[ "$CORE" = rust ] || return 0
-	rm -f "$run/kunit".* "$run/said.kunit"
-	room
-	(
-		rc=0
-		# shellcheck disable=SC2031
-		GUEST_APPEND="--append kunit.enable=1" guest "$build" kunit $((120 * SLOW)) true >"$run/said.kunit" || rc=1
-		echo "$rc" >"$run/kunit.status"
-	) &
+	# shellcheck disable=SC2031
+	GUEST_APPEND="--append kunit.enable=1" start_guest kunit 120 true
 }
 
 end_kunit() {
@@ -261,8 +265,7 @@ end_kunit() {
 		skip kunit "the core in C has no unit tests"
 		return
 	fi
-	cat "$run/said.kunit" 2>/dev/null || :
-	[ "$(cat "$run/kunit.status" 2>/dev/null)" = 0 ] || fail "guest kunit"
+	end_guest kunit
 	read_kunit "$run/kunit.log"
 }
 

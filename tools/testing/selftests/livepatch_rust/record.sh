@@ -35,21 +35,26 @@ replaced() {
 	disable klpr_patch_b
 	unload klpr_patch_b
 }
-# held: a task holds a transition up for a while, and comes to its end.
-held() {
-	sleeper
-	load_nowait klpr_patch_a what=sleep_hard
-	pause 0.3
-	release
-	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
-	disable klpr_patch_a
-	unload klpr_patch_a
-}
-# reversed: the same, but the transition is reversed twice.
-reversed() {
+# hold_up: start a transition that a task holds up for a while.
+hold_up() {
 	sleeper
 	load_nowait klpr_patch_a what=sleep_hard
 	pause 0.2
+}
+end_patch() {
+	disable klpr_patch_a
+	unload klpr_patch_a
+}
+
+held() {
+	hold_up
+	release
+	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
+	end_patch
+}
+# reversed: the transition is reversed twice.
+reversed() {
+	hold_up
 	echo 0 >$A/enabled || fail "it cannot be reversed"
 	# Unless all have come back already.
 	echo 1 2>/dev/null >$A/enabled || :
@@ -60,14 +65,11 @@ reversed() {
 	unload klpr_patch_a
 }
 forced() {
-	sleeper
-	load_nowait klpr_patch_a what=sleep_hard
-	pause 0.2
+	hold_up
 	echo 1 >$A/force || fail "it cannot be forced"
 	wait_until 60 settled klpr_patch_a || fail "the transition does not end"
 	release
-	disable klpr_patch_a
-	unload klpr_patch_a
+	end_patch
 }
 
 CASE=record

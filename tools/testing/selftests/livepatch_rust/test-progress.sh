@@ -40,6 +40,18 @@ sleeper() { # FILE SLEEPERS
 	wait_until 10 value_is "$1/parameters/sleepers" "$2" || fail "no task sleeps"
 }
 
+# let_go: release the tasks that hold up the transition, which ends then.
+let_go() {
+	echo 1 >$TARGET/parameters/release
+	wait
+	wait_until 30 settled $P || fail "the transition does not end"
+}
+end_patch() {
+	disable $P
+	unload $P
+	no_target
+}
+
 # Events from here on.
 record() {
 	echo >$TRACING/trace
@@ -83,9 +95,7 @@ now=$(cat $DEBUG/transition)
 [ "${BASH_REMATCH[4]}" = "${BASH_REMATCH[2]}" ] || fail "not all attempts: $now"
 [ "${BASH_REMATCH[3]}" -ge 1900 ] || fail "too short: $now"
 [ "${BASH_REMATCH[1]}" -ge "${BASH_REMATCH[3]}" ] || fail "longer than the transition: $now"
-echo 1 >$TARGET/parameters/release
-wait
-wait_until 30 settled $P || fail "the transition does not end"
+let_go
 [ -z "$(cat $DEBUG/transition)" ] || fail "still shown: $(cat $DEBUG/transition)"
 expect_past patch $P
 expect_past direction patched
@@ -97,9 +107,7 @@ expect_past duration_ms "$(<$LP/$P/transition_ms)"
 [ "$(past slowest_ms)" -ge 1900 ] || fail "the slowest task: $(cat $DEBUG/history)"
 [ "$(past stack_scan)" -gt 10 ] || fail "hardly any task was switched by its stack: $(cat $DEBUG/history)"
 expect $LP/$P/remaining_tasks 0
-disable $P
-unload $P
-no_target
+end_patch
 ok
 
 start "a task in a replacement, when the patch is disabled"
@@ -123,9 +131,7 @@ load_nowait $P what=spin
 expect_shown "$(pgrep -x klpr_thread)" 'obstacle=running'
 echo 1 >$TARGET/parameters/release
 wait_until 30 settled $P || fail "the transition does not end"
-disable $P
-unload $P
-no_target
+end_patch
 ok
 
 is_there() { value_is $T/parameters/held 1; }
@@ -198,12 +204,8 @@ wait_until 30 view_is remaining 40 || fail "$(view remaining) tasks remain"
 # Others take the places of those that switch.
 all_listed() { [ "$(view task | grep 'obstacle=function' | sort -u | wc -l)" = 32 ]; }
 wait_until 10 all_listed || fail "listed: $(view task)"
-echo 1 >$TARGET/parameters/release
-wait
-wait_until 30 settled $P || fail "the transition does not end"
-disable $P
-unload $P
-no_target
+let_go
+end_patch
 ok
 
 start "a name with quotes, blanks and line ends"
@@ -214,12 +216,8 @@ wait_until 10 value_is $TARGET/parameters/sleepers 1 || fail "no task sleeps"
 load_nowait $P what=sleep_hard
 wait_until 30 view_is remaining 1 || fail "$(view remaining) tasks remain"
 view task | grep -qF "pid=$PID comm=\"a \\\"b\\\\\\n\" obstacle=function" || fail "shown: $(view task)"
-echo 1 >$TARGET/parameters/release
-wait
-wait_until 30 settled $P || fail "the transition does not end"
-disable $P
-unload $P
-no_target
+let_go
+end_patch
 ok
 
 start "a transition that is reversed"
@@ -259,9 +257,7 @@ expect_past was_forced yes
 expect_past forced 1
 echo 1 >$TARGET/parameters/release
 wait
-disable $P
-unload $P
-no_target
+end_patch
 ok
 
 start "fake signals"
@@ -276,9 +272,7 @@ wait_until 60 settled $P || fail "the transition does not end"
 recorded | grep -qx "transition_signal patch=$P direction=patched" || fail "not reported: $(recorded)"
 expect_past signaled yes
 wait
-disable $P
-unload $P
-no_target
+end_patch
 ok
 
 start "the sixteen last transitions, the newest first"
@@ -396,9 +390,7 @@ seen=$(grep -c 'klp_task_switch: .*direction=patched' $TRACING/trace)
 # Tasks are forked, and exit, meanwhile.
 [ "$started" -ge $((seen - 20)) ] && [ "$started" -le $((seen + 20)) ] ||
 	fail "$started tasks had to switch, and $seen have"
-disable $P
-unload $P
-no_target
+end_patch
 ok
 
 start "where calls go, in sysfs"
