@@ -17,7 +17,7 @@ goal=tests
 [ $# = 0 ] || goal=$(printf '%s ' "$@" | sha256sum | cut -c1-16)
 
 configure() {
-	local frags=(common core-"$core" "$arch") lost
+	local frags=(common core-"$core" "$arch")
 	if is_foreign "$arch"; then
 		# Leaner: no examples of the documentation; no Rust with the C core.
 		# A series has its abstractions in Rust before its core.
@@ -42,14 +42,12 @@ configure() {
 	fi
 	rm -f "$out/.config" "$out/.klp-fragment"
 	kmake "$name" KCONFIG_ALLCONFIG=/obj/.klp-fragment.new allnoconfig
-	lost=$(grep '^CONFIG_[A-Z0-9_]*=[^n]' "$out/.klp-fragment.new" | grep -vxFf "$out/.config" |
-		grep -vE "^(${KLP_LATER// /|})=" || :)
-	if [ -n "$lost" ]; then
-		# For example, the C core has no tests of the Rust core.
-		echo "options that did not survive: $lost"
+	# For example, the C core has no tests of the Rust core.
+	lost_options "$out/.klp-fragment.new" "$out/.config" "${KLP_LATER:-}" || {
+		echo "these options did not survive"
 		rm -f "$out/.config"
 		return 1
-	fi
+	}
 	cp "$out/.klp-fragment.new" "$out/.klp-fragment"
 }
 

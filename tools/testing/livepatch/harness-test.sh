@@ -271,6 +271,25 @@ warning_tests() {
 	EOT
 }
 
+# A configuration that has lost an option is not built.
+config_tests() {
+	local wanted status later config
+	printf '%s\n' '# CONFIG_C is not set' CONFIG_A=y CONFIG_B=m 'CONFIG_D="x"' CONFIG_E=n >"$tmp/fragment"
+	while IFS='|' read -r wanted status later config; do
+		printf '%b' "$config" >"$tmp/config"
+		wants "the configuration $config" "$wanted|$status" "$(
+			rc=0
+			lost=$(lost_options "$tmp/fragment" "$tmp/config" "$later") || rc=$?
+			echo "$(xargs <<<"$lost")|$rc")"
+	done <<-'EOT'
+		|0||CONFIG_A=y\nCONFIG_B=m\nCONFIG_D="x"\n
+		CONFIG_B=m|1||CONFIG_A=y\nCONFIG_B=y\nCONFIG_D="x"\n
+		CONFIG_A=y CONFIG_B=m|1||# CONFIG_A is not set\nCONFIG_D="x"\n
+		|0|CONFIG_B CONFIG_A|CONFIG_D="x"\n
+		CONFIG_A=y|1|CONFIG_B CONFIG|CONFIG_D="x"\n
+	EOT
+}
+
 # Only a folder that is ours is written to, and removed.
 cache_tests() {
 	local wanted does
@@ -334,7 +353,7 @@ series_tests() {
 	printf '%s\n' '#!/bin/sh' '[ "$SUITE" = upstream ] && exec "$(dirname "$0")/build.sh" "$ARCH" "$CORE"' >"$cache/tools/test.sh"
 	printf '%s\n' '#!/bin/sh' "exec '$KLP_TOOLS/tree.sh' \"\$@\"" >"$cache/tools/tree.sh"
 	chmod +x "$cache"/tools/*.sh
-	ln -s "$KLP_TOOLS"/{series-verify.sh,lib.sh,versions,packages,fleet-requirements.txt,config} "$cache/tools"
+	ln -s "$KLP_TOOLS"/{series-verify.sh,lib.sh,versions,packages,fleet-requirements.txt,server-packages,server-setup.sh,config} "$cache/tools"
 	verify_series() {
 		rm -f "$cache/built"
 		echo none >"$cache/fails"
@@ -390,7 +409,7 @@ tree_tests() {
 	wants "two clones" "first builds,first has built,changed,second builds" "$order"
 }
 
-for part in cases kunit bench run step splat warning cache series tree restart; do
+for part in cases kunit bench run step splat warning config cache series tree restart; do
 	was=$good was_bad=$bad
 	"${part}_tests"
 	say "$part: $((good - was)) passed, $((bad - was_bad)) failed"

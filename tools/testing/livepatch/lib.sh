@@ -320,6 +320,17 @@ build_key() {
 	} | sha256sum | cut -c1-16
 }
 
+# lost_options FRAGMENT CONFIG LATER: the options of a fragment that a configuration has lost,
+# but for LATER ones. Not zero if there are any.
+lost_options() {
+	awk -v later="$3" '
+		BEGIN { n = split(later, names, " "); for (i = 1; i <= n; i++) may[names[i]] }
+		NR == FNR { has[$0]; next }
+		/^CONFIG_[A-Z0-9_]*=[^n]/ && !($0 in has) && !(substr($0, 1, index($0, "=") - 1) in may) { print; lost = 1 }
+		END { exit lost }
+	' "$2" "$1"
+}
+
 # is_built NAME GOAL: whether this was built from the current sources.
 is_built() {
 	[ "$(cat "$KLP_CACHE/build/$1/.klp-built-$2" 2>/dev/null)" = "$(build_key)" ]
