@@ -25,7 +25,8 @@ export VERIFY_STEPS
 export VERIFY_ARCHS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus picture clean distclean
+.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus \
+	klp-deb picture clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
@@ -38,6 +39,7 @@ help:
 	@echo '  make soak       transitions by the thousand, under load: COUNT=2000; goes on where it was'
 	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
 	@echo '  make modules    the same: with its modules, samples and test modules'
+	@echo '  make klp-deb    a Debian package of klp, the program for administrators'
 	@echo '  make shell      an interactive VM with the patches at hand'
 	@echo '  make check      format, lints, documentation, what the hot paths may call'
 	@echo '  make check-patch MOD=<patch.ko> VMLINUX=<vmlinux>    compare the types of a patch with a kernel'"'"'s'
@@ -53,7 +55,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test test-all bench soak shell check check-patch sympos model litmus picture:
+demo test test-all bench soak shell check check-patch sympos model litmus klp-deb picture:
 	@$(T)/$@.sh
 
 kernel modules:

@@ -122,7 +122,7 @@ with_lock() {
 }
 
 # The key of the toolchain root: a hash of what it is made of.
-root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d' | sha256sum | cut -c1-12; }
+root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d;/^CARGO_DEB_/d;/^DRGN_/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
@@ -523,6 +523,36 @@ have_tool() {
 	need_root
 	"$KLP_TOOLS/setup.sh" || exit 2
 	with_lock "${1##*/}" make_tool "$1"
+}
+
+# klp_deb FOLDER: make a Debian package of klp in this folder of the cache. Its name is in $deb.
+klp_deb() {
+	local folder=$1 cargo_deb=$KLP_CACHE/cargo-deb-$CARGO_DEB_VERSION
+	have_tool "$KLP"
+	[ -x "$cargo_deb/bin/cargo-deb" ] || with_lock setup step "Building cargo-deb $CARGO_DEB_VERSION" \
+		"check the network, then run the same command again" make_cargo_deb "$cargo_deb"
+	step "Making a Debian package of klp" "see the lines above" pack_klp "$folder" "$cargo_deb"
+	deb=$(echo "$folder"/klp_*.deb)
+}
+
+make_cargo_deb() { # FOLDER
+	enter CARGO_HOME=/klp/cargo cargo install --locked --root "/klp/${1##*/}.part" --version "$CARGO_DEB_VERSION" cargo-deb
+	mv "$1.part" "$1"
+}
+
+pack_klp() { # FOLDER CARGO-DEB
+	local stage=$1/klp what in_stage=/klp/${1#"$KLP_CACHE/"}/klp
+	rm -rf --one-file-system "$stage"
+	mkdir -p "$stage"
+	cp -r "$KLP_REPO/$KLP"/{Cargo.toml,Cargo.lock,src,schema} "$stage/"
+	mkdir -p "$stage"/deb/{units,scripts}
+	cp "$KLP_REPO/$KLP"/*.service "$KLP_REPO"/tools/livepatch/prometheus/*.{service,timer} "$stage/deb/units/"
+	cp "$KLP_REPO/Documentation/livepatch/klp.rst" "$stage/deb/"
+	cp "$tool" "$stage/deb/klp"
+	"$tool" man >"$stage/deb/klp.1"
+	for what in bash zsh fish; do "$tool" completions "$what" >"$stage/deb/$what"; done
+	enter CARGO_HOME=/klp/cargo CARGO_NET_OFFLINE=true PATH="/klp/${2##*/}/bin:/usr/bin:/bin" SOURCE_DATE_EPOCH=1767225600 \
+		cargo deb --manifest-path "$in_stage/Cargo.toml" --no-build --no-strip --locked --output "/klp/${1#"$KLP_CACHE/"}/"
 }
 
 # check_options: refuse unknown options, before anything is done.
