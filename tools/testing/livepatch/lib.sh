@@ -303,6 +303,12 @@ HERD_STEP="herd7 $HERD_VERSION, for litmus tests"
 # The tools of SUITE=fleet: Ansible and pytest from PyPI, promtool from DEBIAN_SUITE.
 FLEET_ROOT=$KLP_CACHE/fleet-$({ root_key; cat "$KLP_TOOLS/fleet-requirements.txt"; } | sha256sum | cut -c1-12)
 
+# The debugger of SUITE=drgn.
+DRGN_ROOT=$KLP_CACHE/drgn-$DRGN_VERSION
+# The servers of `make fleet-demo` and `make userspace`: a folder, for what administers them,
+# and the disk that they boot from.
+SERVER=$KLP_CACHE/server-$({ root_key; cat "$KLP_TOOLS/server-packages" "$KLP_TOOLS/server-setup.sh"; } | sha256sum | cut -c1-12)
+
 # build_name ARCH CORE CONFIG: the name of a build's folder in the cache.
 build_name() {
 	printf '%s' "$1-$2-$3"
@@ -563,7 +569,7 @@ check_options() {
 	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64, s390x or ppc64le";;
 	esac
 	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
-	case ${CONFIG:-default} in default|debug|kasan|rt|btf|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, debug, kasan, rt or btf";; esac
+	case ${CONFIG:-default} in default|debug|kasan|rt|btf|server|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, debug, kasan, rt, btf or server";; esac
 	case $TOOLCHAIN in llvm|gcc|oldest) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm, gcc or oldest";; esac
 	if is_foreign "${ARCH:-x86_64}"; then
 		[ "$TOOLCHAIN" = llvm ] || die "TOOLCHAIN=$TOOLCHAIN is for x86_64" "use TOOLCHAIN=llvm, which builds for all architectures"

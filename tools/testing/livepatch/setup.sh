@@ -415,10 +415,55 @@ prime_sanity() {
 	enter bash /clone/tools/testing/livepatch/fleet-test.sh "/klp/${FLEET_ROOT##*/}" none prime
 }
 
+make_drgn() {
+	[ ! -e "$DRGN_ROOT/.complete" ] || return 0
+	step "drgn $DRGN_VERSION, the debugger" "$again" install_drgn "/klp/${DRGN_ROOT##*/}"
+	: >"$DRGN_ROOT/.complete"
+}
+
+install_drgn() { # FOLDER
+	local part=$ROOT
+	rm -rf "$DRGN_ROOT"
+	root_host_config "$ROOT"
+	enter sh -c "set -e
+		python3 -m venv $1
+		$1/bin/pip download --no-cache-dir --no-deps --only-binary :all: -d $1/wheel drgn==$DRGN_VERSION
+		cd $1/wheel
+		echo $DRGN_SHA256 *.whl | sed 's/ /  /' | sha256sum -c -
+		$1/bin/pip install --no-cache-dir ./*.whl
+		rm -r $1/wheel"
+	says "drgn $DRGN_VERSION *" "$1/bin/drgn" --version
+}
+
+# The servers' root file system, as a folder and as a disk. What it is made of is configured
+# by Debian's own scripts, as on any server.
+make_server() {
+	[ ! -e "$SERVER/.complete" ] || return 0
+	need_disk 6
+	step "Servers: Debian $DEBIAN_SUITE with systemd, PostgreSQL, nginx, podman" "$again" install_server "$SERVER.part"
+	finish "$SERVER.part" "$SERVER"
+}
+
+install_server() {
+	local whole=$1 part=$1/root
+	rm -rf --one-file-system "$whole"
+	mkdir -p "$whole"
+	bootstrap "$DEBIAN_SUITE $DEBIAN_SUITE-updates $DEBIAN_SUITE-security" "$(package_list server-packages)" --variant=minbase
+	mkdir -p "$part/klp" "$part/clone" "$part/obj"
+	install -m 755 "$KLP_TOOLS/server-setup.sh" "$part/root/setup.sh"
+	enter_root "$part" /root/setup.sh
+	rm "$part/root/setup.sh"
+	# The image grows as it is written to.
+	enter_root "$part" mke2fs -q -t ext4 -L root -d "/klp/${part#"$KLP_CACHE/"}" "/klp/${whole##*/}/disk" 5G
+	says "Python 3.*" python3 --version
+	says "prometheus, version *" prometheus --version
+	says "podman version *" podman --version
+}
+
 # Remove what other clones or earlier versions have made, and none has used for a month.
 prune() {
 	local old
-	for old in "$ROOT" "$BASE" "$TREE" "$FLEET_ROOT" "$(guest_root "${ARCH:-x86_64}")"; do
+	for old in "$ROOT" "$BASE" "$TREE" "$FLEET_ROOT" "$SERVER" "$DRGN_ROOT" "$(guest_root "${ARCH:-x86_64}")"; do
 		[ ! -d "$old" ] || : >"$old/.used"
 	done
 	for old in "$KLP_CACHE"/{root,guest,base,tree,fleet}-*; do
@@ -442,6 +487,8 @@ main() {
 	[ "$TOOLCHAIN" != oldest ] || with_lock setup make_oldest
 	[ -z "${WITH_HERD:-}" ] || with_lock setup make_herd
 	[ -z "${WITH_FLEET:-}" ] || with_lock setup make_fleet
+	[ -z "${WITH_DRGN:-}" ] || with_lock setup make_drgn
+	[ -z "${WITH_SERVER:-}" ] || with_lock setup make_server
 	with_lock setup prune
 }
 main "$@"

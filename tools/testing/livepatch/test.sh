@@ -251,6 +251,7 @@ end_fleet() {
 	for part in lint sanity modules rollout prometheus; do
 		host_part "fleet-$part" fleet_test "$part"
 	done
+	host_part fleet-servers "$KLP_TOOLS/fleet-demo.sh"
 }
 
 start_kunit() {

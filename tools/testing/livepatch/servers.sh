@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+# Sourced: guests that are Debian servers, with systemd as init, on a disk of their own. They
+# are reached as servers are, by ssh, through ports of this machine's loopback.
+# shellcheck shell=bash
+
+# servers_begin BUILD NAME: what servers share: the disk that they start with, a key, a folder
+# for runs of this name, $servers, which is $in_servers in the roots.
+servers_begin() {
+	servers=$KLP_CACHE/run/$1/$2 in_servers=/klp/run/$1/$2 servers_build=$1
+	lock "run-$1-$2" 6
+	rm -rf --one-file-system "$servers"
+	mkdir -p "$servers"
+	enter_root "$SERVER/root" ssh-keygen -q -t ed25519 -N '' -C klp -f "$in_servers/key"
+	cat >"$servers/ssh_config" <<-EOT
+		Host *
+			User root
+			HostName 127.0.0.1
+			IdentityFile $in_servers/key
+			IdentitiesOnly yes
+			StrictHostKeyChecking no
+			UserKnownHostsFile /dev/null
+			LogLevel ERROR
+			ConnectTimeout 20
+			ServerAliveInterval 15
+	EOT
+	trap servers_end EXIT
+}
+
+# free_ports N: ports of the loopback that nothing listens to.
+free_ports() {
+	enter python3 -c '
+import socket, sys
+open = [socket.create_server(("127.0.0.1", 0)) for _ in range(int(sys.argv[1]))]
+print(*[s.getsockname()[1] for s in open])' "$1"
+}
+
+# server_boot NAME SSH-PORT METRICS-PORT [WORD...]: start a server, with these words on its
+# kernel's command line. What it writes to its disk is gone when it ends.
+server_boot() {
+	local name=$1 ssh=$2 metrics=$3 accel="tcg,thread=${GUEST_THREADS:-single}"; shift 3
+	if kvm_works "$servers_build"; then accel=kvm; fi
+	printf '\nHost %s\n\tPort %s\n' "$name" "$ssh" >>"$servers/ssh_config"
+	enter env TMPDIR=/klp/tmp qemu-system-x86_64 -name "$name" -accel "$accel" -cpu max \
+		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -nodefaults -display none -no-reboot \
+		-serial "file:$in_servers/$name.console" -kernel "/klp/build/$servers_build/arch/x86/boot/bzImage" \
+		-drive "file=/klp/${SERVER##*/}/disk,format=raw,if=virtio,snapshot=on" -device virtio-rng-pci \
+		-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$ssh-:22,hostfwd=tcp:127.0.0.1:$metrics-:9100" \
+		-device virtio-net-pci,netdev=net \
+		-fsdev local,id=klp,path=/klp,security_model=none,multidevs=remap -device virtio-9p-pci,fsdev=klp,mount_tag=klp \
+		-append "root=/dev/vda rw console=ttyS0 net.ifnames=0 panic=-1 log_buf_len=16M systemd.hostname=$name \
+systemd.set_credential_binary=ssh.authorized_keys.root:$(base64 -w0 "$servers/key.pub") $*" \
+		</dev/null >"$servers/$name.qemu" 2>&1 &
+	echo $! >"$servers/$name.pid"
+}
+
+# on NAME COMMAND: run a command line on a server.
+on() { enter_root "$SERVER/root" ssh -F "$in_servers/ssh_config" "$@" </dev/null; }
+
+# server_copy NAME FILE... FOLDER: copy files of the cache to a server.
+server_copy() {
+	local name=$1 to=${!#} files=("${@:2:$#-2}")
+	enter_root "$SERVER/root" scp -q -F "$in_servers/ssh_config" "${files[@]/#"$KLP_CACHE"/\/klp}" "$name:$to"
+}
+
+# server_up NAME SECONDS: wait until all that it starts at boot is there.
+server_up() {
+	local name=$1 end=$((SECONDS + $2)) said=''
+	while [ "$SECONDS" -lt "$end" ]; do
+		kill -0 "$(cat "$servers/$name.pid")" 2>/dev/null || break
+		said=$(on "$name" "systemctl is-system-running --wait" 2>/dev/null) || :
+		case $said in
+		running) return 0;;
+		degraded)
+			on "$name" "systemctl --failed --no-legend; journalctl -b -p err --no-pager | tail -n 20" || :
+			return 1;;
+		esac
+		sleep 1
+	done
+	say "  the server $name did not come up ($said); the end of its console:"
+	{ tail -n 40 "$servers/$name.console"; cat "$servers/$name.qemu"; } 2>/dev/null | tr -d '\r' | sed 's/^/    /'
+	return 1
+}
+
+# server_log_ok NAME: check its kernel log, as those of all guests.
+server_log_ok() {
+	local bad
+	on "$1" dmesg >"$servers/$1.log" || return 1
+	bad=$(guest_splats "$servers/$1.log")
+	[ -z "$bad" ] || {
+		say "  the server $1 has in its kernel log:"
+		head -n 60 <<<"$bad" | sed 's/^/    /'
+		return 1
+	}
+}
+
+# servers_end: turn all of them off. Their disks are gone with them.
+servers_end() {
+	local pid
+	for pid in "$servers"/*.pid; do
+		[ ! -e "$pid" ] || pkill -TERM -P "$(cat "$pid")" 2>/dev/null || kill "$(cat "$pid")" 2>/dev/null || :
+	done
+	wait
+}
