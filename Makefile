@@ -26,7 +26,7 @@ export VERIFY_ARCHS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
 .PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus \
-	klp-deb fleet-demo picture clean distclean
+	klp-deb fleet-demo userspace picture clean distclean
 
 help:
 	@echo 'The livepatch core of Linux, in Rust.'
@@ -41,6 +41,7 @@ help:
 	@echo '  make modules    the same: with its modules, samples and test modules'
 	@echo '  make klp-deb    a Debian package of klp, the program for administrators'
 	@echo '  make fleet-demo three servers, Ansible and Prometheus: a patch is rolled out, another one reversed'
+	@echo '  make userspace  PostgreSQL, nginx and containers work while patches come and go; COUNT=600 seconds'
 	@echo '  make shell      an interactive VM with the patches at hand'
 	@echo '  make check      format, lints, documentation, what the hot paths may call'
 	@echo '  make check-patch MOD=<patch.ko> VMLINUX=<vmlinux>    compare the types of a patch with a kernel'"'"'s'
@@ -56,7 +57,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test test-all bench soak shell check check-patch sympos model litmus klp-deb fleet-demo picture:
+demo test test-all bench soak shell check check-patch sympos model litmus klp-deb fleet-demo userspace picture:
 	@$(T)/$@.sh
 
 kernel modules:
