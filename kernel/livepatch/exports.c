@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What the Rust core needs in C: exported symbols, a static key, a weak
- * function, the address of a frame, a lock, and the calls at boot.
+ * function, the address of a frame, a lock, the calls at boot, and types for
+ * debuggers.
  */
 
+#include <linux/btf.h>
 #include <linux/compiler.h>
 #include <linux/export.h>
 #include <linux/init.h>
@@ -61,6 +63,11 @@ early_initcall(klp_init_early);
 
 static int __init klp_init(void)
 {
+	/* Debuggers do not read the types of Rust. */
+	BTF_TYPE_EMIT(struct klp_patch);
+	BTF_TYPE_EMIT(struct klp_object);
+	BTF_TYPE_EMIT(struct klp_func);
+
 	return klp_core_init();
 }
 module_init(klp_init);

@@ -48,6 +48,9 @@ use core::{
 };
 
 /// The patch in transition, for code that holds no lock and only compares it.
+///
+/// Debuggers find it under the name that it has in the core in C.
+#[export_name = "klp_transition_patch"]
 static PATCH: Atomic<*mut Patch> = Atomic::new(ptr::null_mut());
 
 /// The patch in transition, or null. Without `klp_mutex` the answer may be out of date.

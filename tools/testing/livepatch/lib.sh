@@ -576,6 +576,6 @@ check_options() {
 		case ${CONFIG:-default} in default|bench) ;; *) die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default";; esac
 	fi
 	for s in ${SUITE:-}; do
-		case $s in upstream|ours|kunit|klp|replay|fleet|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp replay fleet host\", or some of them";; esac
+		case $s in upstream|ours|kunit|klp|drgn|replay|fleet|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp drgn replay fleet host\", or some of them";; esac
 	done
 }

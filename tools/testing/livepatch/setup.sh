@@ -466,7 +466,7 @@ prune() {
 	for old in "$ROOT" "$BASE" "$TREE" "$FLEET_ROOT" "$SERVER" "$DRGN_ROOT" "$(guest_root "${ARCH:-x86_64}")"; do
 		[ ! -d "$old" ] || : >"$old/.used"
 	done
-	for old in "$KLP_CACHE"/{root,guest,base,tree,fleet}-*; do
+	for old in "$KLP_CACHE"/{root,guest,base,tree,fleet,server,drgn}-*; do
 		[ -d "$old" ] || continue
 		[ -z "$(find "$old/.used" "$old/.complete" "$old" -maxdepth 0 -mtime -30 2>/dev/null)" ] || continue
 		# Renamed first, so that no clone uses it while it is being removed.

@@ -35,7 +35,8 @@ bench-ppc64le: make bench ARCH=ppc64le
 test-rt: make test CONFIG=rt SUITE="upstream ours kunit"
 test-debug: make test CONFIG=debug SUITE="upstream ours kunit"
 test-kasan: make test CONFIG=kasan SUITE="upstream ours kunit"
-test-btf: make test CONFIG=btf SUITE="upstream ours kunit"
+test-btf: make test CONFIG=btf SUITE="upstream ours kunit drgn"
+test-btf-c: make test CORE=c CONFIG=btf SUITE=drgn
 build-arm64: tools/testing/livepatch/build.sh arm64 rust default prepare kernel/livepatch/
 build-loongarch: tools/testing/livepatch/build.sh loongarch rust default prepare kernel/livepatch/
 '

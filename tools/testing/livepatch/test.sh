@@ -112,6 +112,7 @@ start_scripts() {
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
 ${SECONDS_EACH:+export SECONDS_EACH=$SECONDS_EACH}
 ${KLP_TOOL:+export KLP_TOOL=$KLP_TOOL}
+${DRGN:+export DRGN=$DRGN VMLINUX=/klp/build/$build/vmlinux KLP_DUMP=/klp/build/$build/klp_dump.py}
 cd selftests/$folder
 ./$t; echo \"== $t: \$?\"" >"$run/said.$name" || rc=1
 			echo "$rc $((SECONDS - start))" >"$run/$name.status"
@@ -202,6 +203,23 @@ end_klp() {
 	fi
 	host_part klp tool_tests "$KLP"
 	end_scripts livepatch_rust test-klp.sh
+}
+
+# drgn: what a debugger finds. It needs debug information.
+start_drgn() {
+	[ "$CONFIG" = btf ] || return 0
+	WITH_DRGN=y "$KLP_TOOLS/setup.sh"
+	cp "$KLP_REPO/tools/livepatch/drgn/klp_dump.py" "$KLP_CACHE/build/$build/"
+	DRGN=/klp/${DRGN_ROOT##*/}/bin/drgn start_scripts livepatch_rust $((600 * SLOW)) test-drgn.sh
+}
+
+end_drgn() {
+	say drgn
+	if [ "$CONFIG" = btf ]; then
+		end_scripts livepatch_rust test-drgn.sh
+	else
+		skip drgn "this kernel has no debug information: CONFIG=btf has"
+	fi
 }
 
 # replay: transitions are recorded in a guest, and replayed in the model.
