@@ -33,7 +33,7 @@ help:
 	@echo
 	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
 	@echo '  make test       ARCH=x86_64|s390x|ppc64le (demo, kernel and modules, too);'
-	@echo '                  all suites; SUITE="upstream ours kunit klp replay fleet host" CORE=rust|c CONFIG=default|debug|kasan|rt|btf'
+	@echo '                  all suites; SUITE="upstream ours kunit klp drgn replay fleet host" CORE=rust|c CONFIG=default|debug|kasan|rt|btf|server'
 	@echo '  make test-all   everything, for hours; goes on where it was; PARTS="test-rt soak"'
 	@echo '  make bench      both cores, measured in instructions; CASES="enable call" or CASES=quick'
 	@echo '  make soak       transitions by the thousand, under load: COUNT=2000; goes on where it was'

@@ -10,9 +10,11 @@
 PARTS_ALL='
 demo: make demo
 test: make test
-test-c: make test CORE=c SUITE="upstream ours"
+test-c: make test CORE=c SUITE="upstream ours klp"
 check: make check
 fleet: make test SUITE=fleet
+fleet-demo: make fleet-demo
+userspace: make userspace
 model: make model
 model-large: make model SETUPS="three-disable three-stack"
 litmus: make litmus
