@@ -35,13 +35,14 @@ print(*[s.getsockname()[1] for s in open])' "$1"
 }
 
 # server_boot NAME SSH-PORT METRICS-PORT [WORD...]: start a server, with these words on its
-# kernel's command line. What it writes to its disk is gone when it ends.
+# kernel's command line. What it writes to its disk is gone when it ends; with REBOOTS it may
+# boot again before that.
 server_boot() {
 	local name=$1 ssh=$2 metrics=$3 accel="tcg,thread=${GUEST_THREADS:-single}"; shift 3
 	if kvm_works "$servers_build"; then accel=kvm; fi
 	printf '\nHost %s\n\tPort %s\n' "$name" "$ssh" >>"$servers/ssh_config"
 	enter env TMPDIR=/klp/tmp qemu-system-x86_64 -name "$name" -accel "$accel" -cpu max \
-		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -nodefaults -display none -no-reboot \
+		-smp "${GUEST_CPUS:-2}" -m "${GUEST_MEMORY:-1G}" -nodefaults -display none ${REBOOTS:--no-reboot} \
 		-serial "file:$in_servers/$name.console" -kernel "/klp/build/$servers_build/arch/x86/boot/bzImage" \
 		-drive "file=/klp/${SERVER##*/}/disk,format=raw,if=virtio,snapshot=on" -device virtio-rng-pci \
 		-netdev "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:$ssh-:22,hostfwd=tcp:127.0.0.1:$metrics-:9100" \

@@ -270,6 +270,7 @@ end_fleet() {
 		host_part "fleet-$part" fleet_test "$part"
 	done
 	host_part fleet-servers "$KLP_TOOLS/fleet-demo.sh"
+	host_part fleet-boot "$KLP_TOOLS/boot-test.sh"
 }
 
 start_kunit() {
