@@ -9,27 +9,8 @@
 . "$(dirname "$0")/servers.sh"
 
 NAMES=(web1 web2 web3)
-checked=0
 
 tell() { say; say "== $*"; }
-
-# shows WHAT COMMAND...: a result that has to be so.
-shows() {
-	local what=$1; shift
-	try "$@"
-	[ "$status" = 0 ] || die "this is not so: $what" "see $servers for what the servers and Prometheus have said"
-	checked=$((checked + 1))
-	say "   ok: $what"
-}
-
-# soon SECONDS COMMAND...: whether a command succeeds within these.
-soon() {
-	local end=$((SECONDS + $1)); shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$end" ] || return 1
-		sleep 0.5
-	done
-}
 
 # query EXPRESSION: what Prometheus says, a line for each result: its value, and the instance.
 query() {
@@ -108,7 +89,7 @@ start_ansible() {
 		      ansible.builtin.copy: { src: $in_deb, dest: /root/klp.deb, mode: "0644" }
 		    - name: Install it
 		      ansible.builtin.command: { cmd: dpkg -i /root/klp.deb, creates: /usr/sbin/klp }
-		    - name: Let the metrics be written each five seconds, for the demonstration
+		    - name: Let the metrics be written every five seconds, for the demonstration
 		      ansible.builtin.copy:
 		        dest: /etc/systemd/system/klp-metrics.timer.d/demo.conf
 		        mode: "0644"
@@ -163,14 +144,8 @@ has_not() { ! on "$1" klp list | grep -q "^$2 "; }
 
 main() {
 	local name i
-	CONFIG=server
-	need_root
-	WITH_FLEET=y WITH_SERVER=y "$KLP_TOOLS/setup.sh"
-	hold_build x86_64 rust server
-	servers_begin "$build" fleet
-	klp_deb "$servers"
-	in_deb=/klp/${deb#"$KLP_CACHE/"} modules=/klp/build/$build/selftests/livepatch_rust/test_modules said=$servers/said
-	restarts_begin "$build"
+	WITH_FLEET=y servers_begin fleet
+	modules=/klp/build/$build/selftests/livepatch_rust/test_modules said=$servers/said
 	read -ra ports < <(free_ports 7 | xargs)
 	ssh=("${ports[@]:0:3}") metrics=("${ports[@]:3:3}") prometheus_port=${ports[6]}
 
@@ -227,8 +202,7 @@ main() {
 	tell "What has the kernel said?"
 	for name in "${NAMES[@]}"; do shows "no warning on $name" server_log_ok "$name"; done
 	say
-	say "servers: $checked passed"
-	say "$checked passed, 0 failed, 0 skipped"
+	shown servers
 }
 
 # fails COMMAND...: whether it fails.

@@ -353,7 +353,7 @@ series_tests() {
 	printf '%s\n' '#!/bin/sh' '[ "$SUITE" = upstream ] && exec "$(dirname "$0")/build.sh" "$ARCH" "$CORE"' >"$cache/tools/test.sh"
 	printf '%s\n' '#!/bin/sh' "exec '$KLP_TOOLS/tree.sh' \"\$@\"" >"$cache/tools/tree.sh"
 	chmod +x "$cache"/tools/*.sh
-	ln -s "$KLP_TOOLS"/{series-verify.sh,lib.sh,versions,packages,fleet-requirements.txt,server-packages,server-setup.sh,config} "$cache/tools"
+	ln -s "$KLP_TOOLS"/{series-verify.sh,lib.sh,versions,packages,fleet-requirements.txt,config} "$cache/tools"
 	verify_series() {
 		rm -f "$cache/built"
 		echo none >"$cache/fails"

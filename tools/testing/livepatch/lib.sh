@@ -305,9 +305,6 @@ FLEET_ROOT=$KLP_CACHE/fleet-$({ root_key; cat "$KLP_TOOLS/fleet-requirements.txt
 
 # The debugger of SUITE=drgn.
 DRGN_ROOT=$KLP_CACHE/drgn-$DRGN_VERSION
-# The servers of `make fleet-demo` and `make userspace`: a folder, for what administers them,
-# and the disk that they boot from.
-SERVER=$KLP_CACHE/server-$({ root_key; cat "$KLP_TOOLS/server-packages" "$KLP_TOOLS/server-setup.sh"; } | sha256sum | cut -c1-12)
 
 # build_name ARCH CORE CONFIG: the name of a build's folder in the cache.
 build_name() {

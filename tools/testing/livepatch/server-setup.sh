@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Run once in the new root of the servers: what whoever installs such a machine would set.
-# The name of each, and the key that root logs in with, come at boot, by its command line.
+# Run once in the new root of the servers, to configure it as an administrator configures a new
+# machine. Each gets its name, and the key that root logs in with, by its command line at boot.
 set -euo pipefail
 
 cat >/etc/fstab <<-'FSTAB'

@@ -221,11 +221,11 @@ PYTHON = """#!/bin/sh
 mkdir -p /opt/klp/venv/bin
 cat >/opt/klp/venv/bin/pip <<'END'
 #!/bin/sh
-for last; do :; done
+for last; do [ "$before" != -d ] || folder=$last; before=$last; done
 case $1 in
 download)
     f=virtme_ng-${last#*==}-py3-none-any.whl
-    wget -qO "/tmp/vng/$f" "$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 's,.*\\(http://127[0-9.:]*\\)/debian .*,\\1,p' | sed -n 1p)/other/$f";;
+    wget -qO "$folder/$f" "$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | sed -n 's,.*\\(http://127[0-9.:]*\\)/debian .*,\\1,p' | sed -n 1p)/other/$f";;
 install)
     { echo "#!/bin/sh"; echo "echo $(cat "$last")"; } >/opt/klp/venv/bin/vng && chmod +x /opt/klp/venv/bin/vng;;
 esac

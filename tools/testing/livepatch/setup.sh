@@ -9,6 +9,7 @@
 # configuration; KLP_KEYRING a keyring, instead of the machine's; KLP_ANY_DISK=y does
 # not check the free space.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/servers.sh"
 
 again="check the network, then run the same command again; what is done is kept"
 
@@ -152,12 +153,23 @@ check_bindgen() {
 	rm -rf "$part/root/.cargo/registry"
 }
 
+# wheel ROOT VENV PACKAGE VERSION SHA256: make a Python environment in a root, for a package from
+# PyPI with this hash.
+wheel() {
+	enter_root "$1" sh -c "set -e
+		rm -rf $2
+		python3 -m venv $2
+		mkdir $2/wheel
+		$2/bin/pip download --no-cache-dir --no-deps --only-binary :all: -d $2/wheel $3==$4
+		cd $2/wheel
+		echo \"$5  \$(ls)\" | sha256sum -c -
+		$2/bin/pip install --no-cache-dir ./*.whl
+		rm -r $2/wheel"
+}
+
 make_vng() {
-	enter_root "$part" sh -c "rm -rf /opt/klp/venv /tmp/vng && python3 -m venv /opt/klp/venv && mkdir /tmp/vng &&
-		/opt/klp/venv/bin/pip download --no-cache-dir --no-deps --only-binary :all: -d /tmp/vng virtme-ng==$VIRTME_NG_VERSION &&
-		echo '$VIRTME_NG_SHA256  /tmp/vng/virtme_ng-$VIRTME_NG_VERSION-py3-none-any.whl' | sha256sum -c - &&
-		/opt/klp/venv/bin/pip install --no-cache-dir /tmp/vng/*.whl && rm -rf /tmp/vng &&
-		ln -sf ../venv/bin/vng ../venv/bin/virtme-run ../venv/bin/virtme-prep-kdir-mods /opt/klp/bin/"
+	wheel "$part" /opt/klp/venv virtme-ng "$VIRTME_NG_VERSION" "$VIRTME_NG_SHA256"
+	enter_root "$part" ln -sf ../venv/bin/vng ../venv/bin/virtme-run ../venv/bin/virtme-prep-kdir-mods /opt/klp/bin/
 }
 
 check_vng() { says "*virtme-ng*$VIRTME_NG_VERSION*" /opt/klp/bin/vng --version; }
@@ -423,15 +435,8 @@ make_drgn() {
 
 install_drgn() { # FOLDER
 	local part=$ROOT
-	rm -rf "$DRGN_ROOT"
 	root_host_config "$ROOT"
-	enter sh -c "set -e
-		python3 -m venv $1
-		$1/bin/pip download --no-cache-dir --no-deps --only-binary :all: -d $1/wheel drgn==$DRGN_VERSION
-		cd $1/wheel
-		echo $DRGN_SHA256 *.whl | sed 's/ /  /' | sha256sum -c -
-		$1/bin/pip install --no-cache-dir ./*.whl
-		rm -r $1/wheel"
+	wheel "$ROOT" "$1" drgn "$DRGN_VERSION" "$DRGN_SHA256"
 	says "drgn $DRGN_VERSION *" "$1/bin/drgn" --version
 }
 

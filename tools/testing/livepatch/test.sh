@@ -111,8 +111,7 @@ start_scripts() {
 			GUEST_APPEND="${GUEST_APPEND:-}${append:+ --append ${append// / --append }}"
 			guest "$build" "$name" "$seconds" "${ROUNDS:+export ROUNDS=$ROUNDS}
 ${SECONDS_EACH:+export SECONDS_EACH=$SECONDS_EACH}
-${KLP_TOOL:+export KLP_TOOL=$KLP_TOOL}
-${DRGN:+export DRGN=$DRGN VMLINUX=/klp/build/$build/vmlinux KLP_DUMP=/klp/build/$build/klp_dump.py}
+${GUEST_ENV:+export $GUEST_ENV}
 cd selftests/$folder
 ./$t; echo \"== $t: \$?\"" >"$run/said.$name" || rc=1
 			echo "$rc $((SECONDS - start))" >"$run/$name.status"
@@ -192,7 +191,7 @@ end_guest() {
 start_klp() {
 	! is_foreign "$ARCH" || return 0
 	have_tool "$KLP"
-	KLP_TOOL=/klp/${tool#"$KLP_CACHE/"} start_scripts livepatch_rust $((900 * SLOW)) test-klp.sh
+	GUEST_ENV=KLP_TOOL=/klp/${tool#"$KLP_CACHE/"} start_scripts livepatch_rust $((900 * SLOW)) test-klp.sh
 }
 
 end_klp() {
@@ -210,7 +209,8 @@ start_drgn() {
 	[ "$CONFIG" = btf ] || return 0
 	WITH_DRGN=y "$KLP_TOOLS/setup.sh"
 	cp "$KLP_REPO/tools/livepatch/drgn/klp_dump.py" "$KLP_CACHE/build/$build/"
-	DRGN=/klp/${DRGN_ROOT##*/}/bin/drgn start_scripts livepatch_rust $((600 * SLOW)) test-drgn.sh
+	GUEST_ENV="DRGN=/klp/${DRGN_ROOT##*/}/bin/drgn VMLINUX=/klp/build/$build/vmlinux KLP_DUMP=/klp/build/$build/klp_dump.py" \
+		start_scripts livepatch_rust $((600 * SLOW)) test-drgn.sh
 }
 
 end_drgn() {
@@ -248,8 +248,8 @@ end_replay() {
 	fi
 }
 
-# fleet: Ansible and Prometheus, with the real klp on folders that stand for machines. No
-# kernel is needed for that.
+# fleet: Ansible and Prometheus, with the real klp on folders that stand for machines, and then
+# on servers, which have a kernel of their own.
 start_fleet() {
 	! is_foreign "$ARCH" || return 0
 	WITH_FLEET=y "$KLP_TOOLS/setup.sh"

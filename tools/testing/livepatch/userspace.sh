@@ -6,21 +6,14 @@
 . "$(dirname "$0")/guest.sh"
 . "$(dirname "$0")/servers.sh"
 
-CORE=${CORE:-rust} CONFIG=server
-check_options
-need_root
-WITH_SERVER=y "$KLP_TOOLS/setup.sh"
-hold_build x86_64 "$CORE" server
-servers_begin "$build" userspace
-klp_deb "$servers"
-restarts_begin "$build"
+servers_begin userspace
 seconds=${COUNT:-600}
 read -ra ports < <(free_ports 2 | xargs)
 say "A server boots: Debian, systemd, PostgreSQL, nginx, podman"
 GUEST_MEMORY=2G server_boot db "${ports[0]}" "${ports[1]}"
 server_up db 900 || die "the server did not come up" "see the lines above"
 cp "$KLP_TOOLS/userspace-guest.sh" "$servers/"
-on db "dpkg -i /klp/${deb#"$KLP_CACHE/"}" >"$servers/dpkg.log" 2>&1 || die "klp could not be installed: $(cat "$servers/dpkg.log")"
+server_klp db
 rc=0
 on db "SECONDS_LOAD=$seconds MODULES=/klp/build/$build/selftests/livepatch_rust/test_modules bash $in_servers/userspace-guest.sh" || rc=1
 server_log_ok db || rc=1
