@@ -5,7 +5,7 @@ T := tools/testing/livepatch
 export ARCH ?= x86_64
 export CORE ?= rust
 export CONFIG ?= default
-export SUITE ?= upstream ours kunit klp replay host
+export SUITE ?= upstream ours kunit klp replay fuzz host
 export TOOLCHAIN ?= llvm
 export CASES
 export COUNT
@@ -25,7 +25,7 @@ export VERIFY_STEPS
 export VERIFY_ARCHS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test test-all bench soak kernel modules shell apply series check check-patch sympos model litmus \
+.PHONY: help demo test test-all bench soak fuzz kernel modules shell apply series check check-patch sympos model litmus \
 	klp-deb fleet-demo userspace picture clean distclean
 
 help:
@@ -33,10 +33,11 @@ help:
 	@echo
 	@echo '  make demo       from a fresh machine to a patched kernel in a VM'
 	@echo '  make test       ARCH=x86_64|s390x|ppc64le (demo, kernel and modules, too);'
-	@echo '                  all suites; SUITE="upstream ours kunit klp drgn replay fleet host" CORE=rust|c CONFIG=default|debug|kasan|rt|btf|server'
+	@echo '                  all suites; SUITE="upstream ours kunit klp drgn replay fuzz fleet host" CORE=rust|c CONFIG=default|debug|kasan|rt|btf|server'
 	@echo '  make test-all   everything, for hours; goes on where it was; PARTS="test-rt soak"'
 	@echo '  make bench      both cores, measured in instructions; CASES="enable call" or CASES=quick'
 	@echo '  make soak       transitions by the thousand, under load: COUNT=2000; goes on where it was'
+	@echo '  make fuzz       what users can do, in a random order: COUNT=120 seconds, SEED=1; goes on where it was'
 	@echo '  make kernel     build the kernel; CORE= CONFIG= TOOLCHAIN=llvm|gcc'
 	@echo '  make modules    the same: with its modules, samples and test modules'
 	@echo '  make klp-deb    a Debian package of klp, the program for administrators'
@@ -57,7 +58,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test test-all bench soak shell check check-patch sympos model litmus klp-deb fleet-demo userspace picture:
+demo test test-all bench soak fuzz shell check check-patch sympos model litmus klp-deb fleet-demo userspace picture:
 	@$(T)/$@.sh
 
 kernel modules:

@@ -465,12 +465,14 @@ build_own() {
 }
 
 # Tools in Rust, each a crate of its own that is not part of a kernel tree: that of
-# `make check-patch` and `make sympos`, that of `make model`, and klp, for administrators.
+# `make check-patch` and `make sympos`, those of `make model` and `make fuzz`, and klp, for
+# administrators.
 # What cargo fetches and builds is kept in the cache, so that the network is needed only once.
 CHECK_PATCH=tools/livepatch/check-patch
 MODEL=tools/livepatch/model
+FUZZ=tools/livepatch/fuzz
 KLP=tools/livepatch/klp
-TOOLS="$CHECK_PATCH $MODEL $KLP"
+TOOLS="$CHECK_PATCH $MODEL $FUZZ $KLP"
 
 tool_key() { # CRATE
 	(
@@ -573,6 +575,6 @@ check_options() {
 		case ${CONFIG:-default} in default|bench) ;; *) die "CONFIG=$CONFIG is for x86_64" "use CONFIG=default";; esac
 	fi
 	for s in ${SUITE:-}; do
-		case $s in upstream|ours|kunit|klp|drgn|replay|fleet|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp drgn replay fleet host\", or some of them";; esac
+		case $s in upstream|ours|kunit|klp|drgn|replay|fuzz|fleet|host) ;; *) die "SUITE has the unknown $s" "use SUITE=\"upstream ours kunit klp drgn replay fuzz fleet host\", or some of them";; esac
 	done
 }

@@ -24,6 +24,7 @@ bench: make bench
 series: make series
 series-verify: make series VERIFY=1
 soak: make soak COUNT=20000
+fuzz: make fuzz COUNT=36000
 demo-s390x: make demo ARCH=s390x
 test-s390x: make test ARCH=s390x SUITE="upstream ours kunit"
 test-s390x-c: make test ARCH=s390x CORE=c SUITE="upstream ours"

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/guest.sh"
 
 ARCH=${ARCH:-x86_64} CORE=${CORE:-rust} CONFIG=${CONFIG:-default}
-SUITE=${SUITE:-upstream ours kunit klp replay host}
+SUITE=${SUITE:-upstream ours kunit klp replay fuzz host}
 
 passed=0 failed=0 skipped=0 tried_again=0
 pass() { passed=$((passed + 1)); }
@@ -245,6 +245,30 @@ end_replay() {
 		host_part replay replay_in_model "$run/replay.trace"
 	else
 		fail "replay: nothing was recorded: $(tail -n 40 "$run/replay.out")"
+	fi
+}
+
+# fuzz: what users can do with livepatches, in a random order.
+start_fuzz() {
+	! is_foreign "$ARCH" || return 0
+	have_tool "$FUZZ"
+	start_guest fuzz 600 "$(fuzz_in_guest "$tool" "${SEED:-1}" "${SECONDS_EACH:-120}")"
+}
+
+end_fuzz() {
+	local out=$run/fuzz.out
+	say fuzz
+	if is_foreign "$ARCH"; then
+		say "  fuzz: tested with ARCH=x86_64"
+		return
+	fi
+	host_part fuzz tool_tests "$FUZZ"
+	end_guest fuzz
+	if grep -qx '== fuzz: 0' "$out"; then
+		pass
+		say "  $(grep '^fuzz: .* operations' "$out")"
+	else
+		fail "fuzz: $(tail -n 40 "$out")"
 	fi
 }
 
