@@ -122,7 +122,7 @@ with_lock() {
 }
 
 # The key of the toolchain root: a hash of what it is made of.
-root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d;/^CARGO_DEB_/d;/^DRGN_/d' | sha256sum | cut -c1-12; }
+root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d;/^CARGO_DEB_/d;/^DRGN_/d;/^MIRI_/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
@@ -134,7 +134,7 @@ enter_root() {
 	local pass=() v
 	for v in $(compgen -e); do
 		case $v in
-		*_proxy|*_PROXY|CARGO_*|PIP_*|KLP_JOBS|TERM) pass+=("$v=${!v}");;
+		*_proxy|*_PROXY|CARGO_*|PIP_*|RUSTUP_*|KLP_JOBS|TERM) pass+=("$v=${!v}");;
 		esac
 	done
 	mkdir -p "$root/klp" "$root/clone" "$root/obj"
@@ -300,6 +300,8 @@ TOOLCHAIN=${TOOLCHAIN:-llvm}
 RUST_OLDEST_ROOT=$KLP_CACHE/rust-$RUST_OLDEST
 HERD_ROOT=$KLP_CACHE/herd-$HERD_VERSION
 HERD_STEP="herd7 $HERD_VERSION, for litmus tests"
+MIRI_ROOT=$KLP_CACHE/miri-$MIRI_TOOLCHAIN
+MIRI_STEP="Miri of $MIRI_TOOLCHAIN"
 # The tools of SUITE=fleet: Ansible and pytest from PyPI, promtool from DEBIAN_SUITE.
 FLEET_ROOT=$KLP_CACHE/fleet-$({ root_key; cat "$KLP_TOOLS/fleet-requirements.txt"; } | sha256sum | cut -c1-12)
 

@@ -18,6 +18,7 @@ userspace: make userspace
 model: make model
 model-large: make model SETUPS="three-disable three-stack"
 litmus: make litmus
+miri: make miri
 types: tools/testing/livepatch/test-all.sh --types
 newcomer: tools/testing/livepatch/newcomer-test.sh
 bench: make bench
