@@ -4,18 +4,39 @@
 //!
 //! A module is made in a memory of its own, damaged, and checked. Whatever is accepted is then
 //! applied, byte by byte, by a plain imitation of what the architectures' code does, to which only
-//! the bytes exist that the module has. The numbers are random, and the same in each run.
+//! the bytes exist that the module has. The numbers are random, and the same in each run; or a
+//! fuzzer that follows the branches of the code chooses them (`make fuzz-decisions`).
 
 use crate::{names, rela};
 use rela::{Bad, Header, Machine, Memory, When, RELA_SIZE};
 
-/// A generator of random numbers (SplitMix64).
-struct Random(u64);
+/// Numbers: those that are given, then those of a generator (SplitMix64).
+pub(crate) struct Random<'a> {
+    given: &'a [u8],
+    state: u64,
+}
 
-impl Random {
+impl<'a> Random<'a> {
+    /// Random numbers only.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            given: &[],
+            state: seed,
+        }
+    }
+
+    /// These bytes first, eight for each number.
+    pub(crate) fn given(given: &'a [u8]) -> Self {
+        Self { given, state: 0 }
+    }
+
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
+        if let Some((number, rest)) = self.given.split_first_chunk() {
+            self.given = rest;
+            return u64::from_le_bytes(*number);
+        }
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
@@ -184,7 +205,7 @@ struct Module {
 }
 
 impl Module {
-    fn new(random: &mut Random) -> Self {
+    fn new(random: &mut Random<'_>) -> Self {
         let (machine, types) = random.one_of(&APPLIED);
         let section = |kind, flags, addr, size, link, info| Header {
             kind,
@@ -275,7 +296,7 @@ impl Module {
     }
 
     /// Changes something.
-    fn damage(&mut self, random: &mut Random) {
+    fn damage(&mut self, random: &mut Random<'_>) {
         match random.below(10) {
             // A relocation, if there is one where the section was.
             0..4 => {
@@ -405,21 +426,87 @@ impl Module {
     }
 }
 
+/// A module with damage: checked, and, if it is accepted, relocated. Returns how many bytes that
+/// has written.
+pub(crate) fn one_module(random: &mut Random<'_>) -> Result<usize, Bad> {
+    let mut module = Module::new(random);
+    for _ in 0..random.below(4) {
+        module.damage(random);
+    }
+    module.place();
+    let count = module.check()?;
+    Ok(module.apply(count))
+}
+
+/// A name with damage. Returns what [`check_name`] does.
+pub(crate) fn one_name(random: &mut Random<'_>) -> (bool, bool) {
+    const GOOD: [&[u8]; 4] = [
+        b".klp.sym.vmlinux.printk,0",
+        b".klp.sym.ext4.foo.isra.0,18446744073709551615",
+        b".klp.rela.vmlinux..text",
+        b".klp.rela.ext4.text.foo",
+    ];
+    let mut table = random.one_of(&GOOD).to_vec();
+    table.push(0);
+    for _ in 0..random.below(4) {
+        let at = random.below(table.len());
+        match random.below(4) {
+            0 => table[at] = random.one_of(b".,0189 \0\xffk"),
+            1 => table[at] = random.next() as u8,
+            2 => table.insert(at, random.one_of(b".,9\0")),
+            _ if table.len() > 1 => {
+                table.remove(at);
+            }
+            _ => (),
+        }
+    }
+    let offset = random.one_of(&[0, 0, 0, 1, 5, table.len() as u32, u32::MAX]);
+    check_name(&table, offset)
+}
+
+/// Takes a name from a table of strings, and apart. Returns whether it is that of a symbol, and
+/// whether it is that of a section.
+pub(crate) fn check_name(table: &[u8], offset: u32) -> (bool, bool) {
+    let Some(name) = rela::string(table, offset) else {
+        let rest = table.iter().skip(offset as usize);
+        assert!(rest.into_iter().all(|&byte| byte != 0));
+        return (false, false);
+    };
+    assert!(!name.contains(&0));
+    assert_eq!(table[offset as usize + name.len()], 0);
+    assert_eq!(&table[offset as usize..offset as usize + name.len()], name);
+    let symbol = names::parse_symbol(name);
+    if let Some(symbol) = &symbol {
+        // Put together again, it is what the name begins with, but for zeros of the number.
+        let mut text = b".klp.sym.".to_vec();
+        text.extend(symbol.object);
+        text.push(b'.');
+        text.extend(symbol.symbol);
+        text.push(b',');
+        assert!(name.starts_with(&text));
+        assert!(!symbol.object.contains(&b'.') && !symbol.symbol.contains(&b','));
+        let number = String::from_utf8_lossy(&name[text.len()..]).into_owned();
+        let digits = number.trim_start_matches('0');
+        assert!(symbol.sympos == 0 || digits.starts_with(&symbol.sympos.to_string()));
+    }
+    let section = names::parse_section(name);
+    if let Some(object) = section {
+        assert!(!object.is_empty() && !object.contains(&b'.'));
+        assert!(name[b".klp.rela.".len()..].starts_with(object));
+    }
+    (symbol.is_some(), section.is_some())
+}
+
 #[test]
 fn what_is_accepted_is_in_bounds() {
-    let mut random = Random(11);
+    let mut random = Random::new(11);
     let (mut accepted, mut written) = (0, 0);
     let mut refused = std::collections::HashMap::new();
     for _ in 0..200_000 {
-        let mut module = Module::new(&mut random);
-        for _ in 0..random.below(4) {
-            module.damage(&mut random);
-        }
-        module.place();
-        match module.check() {
-            Ok(count) => {
+        match one_module(&mut random) {
+            Ok(bytes) => {
                 accepted += 1;
-                written += module.apply(count);
+                written += bytes;
             }
             Err(bad) => *refused.entry(bad.text()).or_insert(0) += 1,
         }
@@ -433,7 +520,7 @@ fn what_is_accepted_is_in_bounds() {
 
 #[test]
 fn undamaged_modules_are_accepted() {
-    let mut random = Random(12);
+    let mut random = Random::new(12);
     for _ in 0..2_000 {
         let mut module = Module::new(&mut random);
         match module.check() {
@@ -448,57 +535,12 @@ fn undamaged_modules_are_accepted() {
 
 #[test]
 fn damaged_names_are_no_danger() {
-    const GOOD: [&[u8]; 4] = [
-        b".klp.sym.vmlinux.printk,0",
-        b".klp.sym.ext4.foo.isra.0,18446744073709551615",
-        b".klp.rela.vmlinux..text",
-        b".klp.rela.ext4.text.foo",
-    ];
-    let mut random = Random(13);
+    let mut random = Random::new(13);
     let (mut symbols, mut sections) = (0, 0);
     for _ in 0..200_000 {
-        let mut table = random.one_of(&GOOD).to_vec();
-        table.push(0);
-        for _ in 0..random.below(4) {
-            let at = random.below(table.len());
-            match random.below(4) {
-                0 => table[at] = random.one_of(b".,0189 \0\xffk"),
-                1 => table[at] = random.next() as u8,
-                2 => table.insert(at, random.one_of(b".,9\0")),
-                _ if table.len() > 1 => {
-                    table.remove(at);
-                }
-                _ => (),
-            }
-        }
-        let offset = random.one_of(&[0, 0, 0, 1, 5, table.len() as u32, u32::MAX]);
-        let Some(name) = rela::string(&table, offset) else {
-            let rest = table.iter().skip(offset as usize);
-            assert!(rest.into_iter().all(|&byte| byte != 0));
-            continue;
-        };
-        assert!(!name.contains(&0));
-        assert_eq!(table[offset as usize + name.len()], 0);
-        assert_eq!(&table[offset as usize..offset as usize + name.len()], name);
-        if let Some(symbol) = names::parse_symbol(name) {
-            symbols += 1;
-            // Put together again, it is what the name begins with, but for zeros of the number.
-            let mut text = b".klp.sym.".to_vec();
-            text.extend(symbol.object);
-            text.push(b'.');
-            text.extend(symbol.symbol);
-            text.push(b',');
-            assert!(name.starts_with(&text));
-            assert!(!symbol.object.contains(&b'.') && !symbol.symbol.contains(&b','));
-            let number = String::from_utf8_lossy(&name[text.len()..]).into_owned();
-            let digits = number.trim_start_matches('0');
-            assert!(symbol.sympos == 0 || digits.starts_with(&symbol.sympos.to_string()));
-        }
-        if let Some(object) = names::parse_section(name) {
-            sections += 1;
-            assert!(!object.is_empty() && !object.contains(&b'.'));
-            assert!(name[b".klp.rela.".len()..].starts_with(object));
-        }
+        let (symbol, section) = one_name(&mut random);
+        symbols += u32::from(symbol);
+        sections += u32::from(section);
     }
     assert!(symbols > 10_000 && sections > 10_000);
 }
