@@ -109,9 +109,9 @@ check_shell() {
 # The tools in Rust are not part of a kernel tree; cargo checks them.
 check_tools() {
 	local crate
-	for crate in $TOOLS; do
+	for crate in $TOOLS $FUZZ_DECISIONS; do
 		enter sh -c "cd /clone/$crate && rustfmt --check --edition 2021 \
-			--config-path /klp/${TREE##*/}/.rustfmt.toml src/main.rs \$(ls tests/*.rs 2>/dev/null)"
+			--config-path /klp/${TREE##*/}/.rustfmt.toml \$(ls src/main.rs src/lib.rs tests/*.rs targets/*.rs 2>/dev/null)"
 		tool_cargo "$crate" clippy --quiet --all-targets -- -D warnings
 	done
 }

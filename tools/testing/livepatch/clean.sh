@@ -20,5 +20,5 @@ fi
 if [ "${1:-}" = all ]; then
 	rm -rf --one-file-system "$KLP_CACHE"
 else
-	rm -rf --one-file-system build run soak fuzz series-verify tmp run-*.log check-patch model klp tree-* log kvm-*
+	rm -rf --one-file-system build run soak fuzz fuzz-decisions series-verify tmp run-*.log check-patch model klp tree-* log kvm-*
 fi

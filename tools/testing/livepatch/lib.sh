@@ -122,7 +122,7 @@ with_lock() {
 }
 
 # The key of the toolchain root: a hash of what it is made of.
-root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d;/^CARGO_DEB_/d;/^DRGN_/d;/^MIRI_/d' | sha256sum | cut -c1-12; }
+root_key() { cat "$KLP_TOOLS/versions" "$KLP_TOOLS/packages" | sed '/^#/d;/^$/d;/^GUEST_/d;/^KERNEL_/d;/^HERD_/d;/^CARGO_/d;/^DRGN_/d;/^NIGHTLY/d' | sha256sum | cut -c1-12; }
 ROOT=$KLP_CACHE/root-$(root_key)
 
 # enter COMMAND...: run in the toolchain root. The cache is /klp there and the
@@ -300,8 +300,8 @@ TOOLCHAIN=${TOOLCHAIN:-llvm}
 RUST_OLDEST_ROOT=$KLP_CACHE/rust-$RUST_OLDEST
 HERD_ROOT=$KLP_CACHE/herd-$HERD_VERSION
 HERD_STEP="herd7 $HERD_VERSION, for litmus tests"
-MIRI_ROOT=$KLP_CACHE/miri-$MIRI_TOOLCHAIN
-MIRI_STEP="Miri of $MIRI_TOOLCHAIN"
+NIGHTLY_ROOT=$KLP_CACHE/$NIGHTLY
+NIGHTLY_STEP="Rust $NIGHTLY, with Miri"
 # The tools of SUITE=fleet: Ansible and pytest from PyPI, promtool from DEBIAN_SUITE.
 FLEET_ROOT=$KLP_CACHE/fleet-$({ root_key; cat "$KLP_TOOLS/fleet-requirements.txt"; } | sha256sum | cut -c1-12)
 
@@ -475,6 +475,8 @@ MODEL=tools/livepatch/model
 FUZZ=tools/livepatch/fuzz
 KLP=tools/livepatch/klp
 TOOLS="$CHECK_PATCH $MODEL $FUZZ $KLP"
+# Not a tool, but what cargo-fuzz runs.
+FUZZ_DECISIONS=tools/livepatch/fuzz-decisions
 
 tool_key() { # CRATE
 	(
@@ -534,17 +536,24 @@ have_tool() {
 
 # klp_deb FOLDER: make a Debian package of klp in this folder of the cache. Its name is in $deb.
 klp_deb() {
-	local folder=$1 cargo_deb=$KLP_CACHE/cargo-deb-$CARGO_DEB_VERSION
+	local folder=$1
 	have_tool "$KLP"
-	[ -x "$cargo_deb/bin/cargo-deb" ] || with_lock setup step "Building cargo-deb $CARGO_DEB_VERSION" \
-		"check the network, then run the same command again" make_cargo_deb "$cargo_deb"
-	step "Making a Debian package of klp" "see the lines above" pack_klp "$folder" "$cargo_deb"
+	have_program cargo-deb "$CARGO_DEB_VERSION"
+	step "Making a Debian package of klp" "see the lines above" pack_klp "$folder" "$program"
 	deb=$(echo "$folder"/klp_*.deb)
 }
 
-make_cargo_deb() { # FOLDER
-	enter CARGO_HOME=/klp/cargo cargo install --locked --root "/klp/${1##*/}.part" --version "$CARGO_DEB_VERSION" cargo-deb
-	mv "$1.part" "$1"
+# have_program NAME VERSION: build a program of crates.io if it is missing. It is in the folder
+# bin of $program.
+have_program() {
+	program=$KLP_CACHE/$1-$2
+	[ -x "$program/bin/$1" ] || with_lock setup step "Building $1 $2" \
+		"check the network, then run the same command again" make_program "$1" "$2"
+}
+
+make_program() { # NAME VERSION
+	enter CARGO_HOME=/klp/cargo cargo install --locked --root "/klp/$1-$2.part" --version "$2" "$1"
+	mv "$KLP_CACHE/$1-$2.part" "$KLP_CACHE/$1-$2"
 }
 
 pack_klp() { # FOLDER CARGO-DEB

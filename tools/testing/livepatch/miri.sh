@@ -5,14 +5,14 @@
 . "$(dirname "$0")/lib.sh"
 
 need_root
-WITH_MIRI=y "$KLP_TOOLS/setup.sh"
+WITH_NIGHTLY=y "$KLP_TOOLS/setup.sh"
 tests=$KLP_REPO/kernel/livepatch/host_tests.rs
-if [ ! -e "$MIRI_ROOT/.complete" ]; then
-	say "skipped: rustup cannot get $MIRI_TOOLCHAIN here: $KLP_CACHE/log/$(log_name "$MIRI_STEP")"
+if [ ! -e "$NIGHTLY_ROOT/.complete" ]; then
+	say "skipped: rustup cannot get $NIGHTLY here: $KLP_CACHE/log/$(log_name "$NIGHTLY_STEP")"
 	say "0 passed, 0 failed, 1 skipped"
 	exit 0
 fi
-miri=/klp/${MIRI_ROOT##*/}
+miri=/klp/${NIGHTLY_ROOT##*/}
 log=$KLP_CACHE/log/miri.log
 say "interpreting ${tests#"$KLP_REPO/"}; this takes some minutes"
 # Thousands of random modules are too many for an interpreter: without fuzz::. One of the

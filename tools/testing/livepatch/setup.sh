@@ -385,15 +385,16 @@ unpack_herd() { # PART
 	case $said in "$HERD_VERSION,"*) ;; *) return 1;; esac
 }
 
-# Miri with the sources of the standard library, as the interpreter needs one of its own.
-# Where rustup gets no toolchain, its users do without. It works under its own name only.
-make_miri() {
-	[ ! -e "$MIRI_ROOT/.complete" ] || return 0
-	attempt "$MIRI_STEP" install_miri "$MIRI_ROOT"
-	[ "$status" != 0 ] || : >"$MIRI_ROOT/.complete"
+# A nightly toolchain with Miri, and the sources of the standard library, as an interpreter
+# needs one of its own. Where rustup gets no toolchain, its users do without. It works under
+# its own name only.
+make_nightly() {
+	[ ! -e "$NIGHTLY_ROOT/.complete" ] || return 0
+	attempt "$NIGHTLY_STEP" install_nightly "$NIGHTLY_ROOT"
+	[ "$status" != 0 ] || : >"$NIGHTLY_ROOT/.complete"
 }
 
-install_miri() { # FOLDER
+install_nightly() { # FOLDER
 	local folder=$1 in_root=/klp/${1##*/} part=$ROOT bin
 	rm -rf --one-file-system "$folder"
 	mkdir -p "$folder/deb"
@@ -401,7 +402,7 @@ install_miri() { # FOLDER
 	unpack_debs "$folder"
 	root_host_config "$ROOT"
 	enter RUSTUP_HOME="$in_root/rustup" CARGO_HOME="$in_root/cargo" "$in_root/usr/bin/rustup" toolchain install \
-		"$MIRI_TOOLCHAIN" --profile minimal --component miri --component rust-src --no-self-update
+		"$NIGHTLY" --profile minimal --component miri --component rust-src --no-self-update
 	bin=$(echo "$folder"/rustup/toolchains/*/bin)
 	ln -s "${bin#"$folder/"}" "$folder/bin"
 	enter PATH="$in_root/bin:/usr/bin:/bin" CARGO_HOME="$in_root/cargo" MIRI_SYSROOT="$in_root/sysroot" cargo miri setup
@@ -491,10 +492,10 @@ install_server() {
 # Remove what other clones or earlier versions have made, and none has used for a month.
 prune() {
 	local old
-	for old in "$ROOT" "$BASE" "$TREE" "$FLEET_ROOT" "$SERVER" "$DRGN_ROOT" "$MIRI_ROOT" "$(guest_root "${ARCH:-x86_64}")"; do
+	for old in "$ROOT" "$BASE" "$TREE" "$FLEET_ROOT" "$SERVER" "$DRGN_ROOT" "$NIGHTLY_ROOT" "$(guest_root "${ARCH:-x86_64}")"; do
 		[ ! -d "$old" ] || : >"$old/.used"
 	done
-	for old in "$KLP_CACHE"/{root,guest,base,tree,fleet,server,drgn,miri}-*; do
+	for old in "$KLP_CACHE"/{root,guest,base,tree,fleet,server,drgn,nightly}-*; do
 		[ -d "$old" ] || continue
 		[ -z "$(find "$old/.used" "$old/.complete" "$old" -maxdepth 0 -mtime -30 2>/dev/null)" ] || continue
 		# Renamed first, so that no clone uses it while it is being removed.
@@ -514,7 +515,7 @@ main() {
 	with_lock setup make_source
 	[ "$TOOLCHAIN" != oldest ] || with_lock setup make_oldest
 	[ -z "${WITH_HERD:-}" ] || with_lock setup make_herd
-	[ -z "${WITH_MIRI:-}" ] || with_lock setup make_miri
+	[ -z "${WITH_NIGHTLY:-}" ] || with_lock setup make_nightly
 	[ -z "${WITH_FLEET:-}" ] || with_lock setup make_fleet
 	[ -z "${WITH_DRGN:-}" ] || with_lock setup make_drgn
 	[ -z "${WITH_SERVER:-}" ] || with_lock setup make_server

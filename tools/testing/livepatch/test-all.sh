@@ -19,6 +19,7 @@ model: make model
 model-large: make model SETUPS="three-disable three-stack"
 litmus: make litmus
 miri: make miri
+fuzz-decisions: make fuzz-decisions COUNT=900
 types: tools/testing/livepatch/test-all.sh --types
 newcomer: tools/testing/livepatch/newcomer-test.sh
 bench: make bench
