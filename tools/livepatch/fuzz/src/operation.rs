@@ -234,6 +234,8 @@ impl Operation {
                 Errno::NOMEM,
                 // Not built for this architecture; a symbol of a module that is not loaded.
                 Errno::NOENT,
+                // A mangled patch of the target has relocations that cannot be applied.
+                Errno::NOEXEC,
             ],
             Self::Mangled(_) => &[
                 Errno::EXIST,
