@@ -108,7 +108,7 @@ static int klpr_cmdline(struct seq_file *m, void *v)
 
 static char klpr_long_name[KSYM_NAME_LEN + 1];
 
-static struct klp_func klpr_funcs[4];
+static struct klp_func klpr_funcs[8];
 static struct klp_func klpr_vmlinux_funcs[2];
 static struct klp_object klpr_objs[3];
 static struct klp_state klpr_states[2];
@@ -117,6 +117,41 @@ static struct klp_patch klpr_patch;
 static int klpr_pre_patch(struct klp_object *obj)
 {
 	return pre_patch_ret;
+}
+
+/*
+ * More functions of one module than are searched for one by one, two of the same
+ * name among them. The last one may be bad.
+ */
+static bool klpr_describe_all(struct klp_func *func)
+{
+	func[1].old_name = "klpr_target_dup";
+	func[1].old_sympos = 2;
+	func[1].new_func = klpr_two;
+	func[2].old_name = "klpr_target_two";
+	func[2].new_func = klpr_two;
+	func[3].old_name = "klpr_target_dup";
+	func[3].old_sympos = 1;
+	func[3].new_func = klpr_one;
+	func[4].old_name = "klpr_target_sleep";
+	func[4].new_func = klpr_sleep;
+	func[5].old_name = "klpr_target_sleep_hard";
+	func[5].new_func = klpr_sleep;
+	if (!strcmp(what, "all"))
+		return true;
+	func[6].new_func = klpr_sleep;
+	func[6].old_name = "klpr_spin";
+	if (!strcmp(what, "all_unknown"))
+		func[6].old_name = "klpr_no_such_function";
+	else if (!strcmp(what, "all_notrace"))
+		func[6].old_name = "klpr_target_notrace";
+	else if (!strcmp(what, "all_dup"))
+		func[3].old_sympos = 0;
+	else if (!strcmp(what, "all_dup3"))
+		func[3].old_sympos = 3;
+	else
+		return false;
+	return true;
 }
 
 /* Returns false for an unknown name. */
@@ -252,6 +287,8 @@ static bool klpr_describe(void)
 		func->old_sympos = 3;
 		return true;
 	}
+	if (!strncmp(what, "all", 3))
+		return klpr_describe_all(func);
 	if (!strcmp(what, "notrace")) {
 		func[1].old_name = "klpr_target_notrace";
 		func[1].new_func = klpr_two;
