@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Patches that must be refused: the error, the log, and that nothing is left.
 . "$(dirname "$0")/klpr.sh"
-plan 22
+plan 23
 
 inval="Invalid parameters"
 
@@ -167,6 +167,24 @@ echo 0 >/sys/module/klpr_patch_a/parameters/pre_patch_ret
 target
 expect $TARGET/parameters/one 101
 no_target
+disable klpr_patch_a
+unload klpr_patch_a
+ok
+
+start "undo what earlier patches have done to a module that a later one refuses"
+load klpr_patch_a what=two
+load klpr_patch_b pre_patch_ret=-12
+out=$(insmod "$MODS/klpr_target.ko" 2>&1) && fail "the target was loaded"
+logged "livepatch: applying patch 'klpr_patch_a' to loading module 'klpr_target'"
+logged "livepatch: patch 'klpr_patch_b' failed for module 'klpr_target', refusing to load module 'klpr_target'"
+expect $LP/klpr_patch_a/klpr_target/patched 0
+echo 0 >/sys/module/klpr_patch_b/parameters/pre_patch_ret
+target
+expect $TARGET/parameters/one 201
+expect $TARGET/parameters/two 102
+no_target
+disable klpr_patch_b
+unload klpr_patch_b
 disable klpr_patch_a
 unload klpr_patch_a
 ok
