@@ -25,7 +25,7 @@ export VERIFY_STEPS
 export VERIFY_ARCHS
 export KLP_GOAL := $(firstword $(MAKECMDGOALS))
 
-.PHONY: help demo test test-all bench soak fuzz kernel modules shell apply series check check-patch sympos model litmus miri fuzz-decisions \
+.PHONY: help demo test test-all bench soak fuzz kernel modules shell apply series check check-patch sympos model litmus miri fuzz-decisions coverage \
 	klp-deb fleet-demo userspace picture clean distclean
 
 help:
@@ -51,6 +51,7 @@ help:
 	@echo '  make litmus     the orderings that the core relies on, by the memory model of the kernel'
 	@echo '  make miri       the unit tests of what decides without a kernel, in an interpreter that finds undefined behaviour'
 	@echo '  make fuzz-decisions   the same files under a fuzzer that follows their branches: COUNT=15 seconds for each of four targets'
+	@echo '  make coverage   which lines of the core the tests have run'
 	@echo '  make picture    run the commands of the picture in README.md in a guest, and draw it anew'
 	@echo '  make apply LINUX=<tree>    put our files and edits into a 7.3 tree of your own'
 	@echo '  make series     write them as a numbered patch series to build/series; VERIFY=1 builds and tests'
@@ -60,7 +61,7 @@ help:
 	@echo 'Everything is built in a Debian root of its own, below $${KLP_CACHE:-~/.cache/klp-rust}.'
 	@echo 'It needs root, Debian 12 or later, 16 GB of disk. LINUX=<tree or tarball> gives another base kernel.'
 
-demo test test-all bench soak fuzz shell check check-patch sympos model litmus miri fuzz-decisions klp-deb fleet-demo userspace picture:
+demo test test-all bench soak fuzz shell check check-patch sympos model litmus miri fuzz-decisions coverage klp-deb fleet-demo userspace picture:
 	@$(T)/$@.sh
 
 kernel modules:

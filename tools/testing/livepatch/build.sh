@@ -60,8 +60,33 @@ post_link() { # MODULE, without .ko, below the build's folder
 	}
 }
 
+# The kernel's linker script has no place for counters, so that the linker would put them
+# where memory is freed after boot. In .data they stay. Their size is kept for coverage.py.
+keep_counters() {
+	local object=/klp/build/$name/kernel/livepatch/livepatch.o objcopy=llvm-objcopy-$LLVM_VERSION
+	enter sh -ec "
+		llvm-readelf-$LLVM_VERSION -SW $object | grep -q ' __llvm_prf_cnts ' || exit 0
+		# One section for all, instead of one for each function.
+		echo 'SECTIONS { __llvm_prf_cnts : { *(__llvm_prf_cnts) } }' >$object.lds
+		ld.lld-$LLVM_VERSION -r --force-group-allocation -T $object.lds -o $object.merged $object
+		mv $object.merged $object
+		size=\$(llvm-readelf-$LLVM_VERSION -SW $object | sed -n 's/.* __llvm_prf_cnts *PROGBITS *[0-9a-f]* [0-9a-f]* \([0-9a-f]*\).*/\1/p')
+		$objcopy --add-symbol klp_counters=__llvm_prf_cnts:0,global $object
+		$objcopy --rename-section __llvm_prf_cnts=.data $object
+		echo 0x\$size >/klp/build/$name/.klp-counters
+	"
+}
+
 build() {
-	kmake "$name" "$IMAGE_TARGET" modules
+	local counts=()
+	# The kernel has no profiler's runtime, and needs none: coverage.py reads the counters.
+	[ "$config" != coverage ] || {
+		counts=("RUSTFLAGS_livepatch.o=-Cinstrument-coverage -Zcoverage-options=branch -Zno-profiler-runtime")
+		kmake "$name" "${counts[@]}" prepare kernel/livepatch/livepatch.o
+		keep_counters
+	}
+	kmake "$name" "${counts[@]}" "$IMAGE_TARGET" modules
+	[ "$config" != coverage ] || cp "$KLP_TOOLS/coverage-guest.py" "$out/"
 	post_link samples/livepatch/rust_livepatch_unexported
 }
 

@@ -161,6 +161,7 @@ guest() {
 		export KDIR=/ KLP_BUILD=/klp/build/$build KLP_CORE=${build#*-}
 		cd /klp/build/$build
 		$command
+		$(coverage_in_guest "$build" "$name")
 		if [ -e /sys/kernel/debug/kmemleak ]; then
 			# An object is reported only if it was found twice.
 			sleep 6
@@ -234,6 +235,12 @@ guest_splats() {
 			if (show > 0) { print; show-- }
 		}
 	' "$1"
+}
+
+# coverage_in_guest BUILD NAME: the command that copies the counters of a kernel that has some.
+coverage_in_guest() {
+	local where=$KLP_CACHE/build/$1/.klp-counters
+	[ ! -e "$where" ] || echo "python3 /klp/build/$1/coverage-guest.py klp_counters $(cat "$where") /klp/run/$1/$2.counters"
 }
 
 # fuzz_in_guest KLP-FUZZ SEED SECONDS: the command of a guest for random operations. The core

@@ -579,7 +579,7 @@ check_options() {
 	*) die "ARCH=$ARCH is unknown" "use ARCH=x86_64, s390x or ppc64le";;
 	esac
 	case ${CORE:-rust} in rust|c) ;; *) die "CORE=$CORE is unknown" "use CORE=rust or CORE=c";; esac
-	case ${CONFIG:-default} in default|debug|kasan|rt|btf|server|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, debug, kasan, rt, btf or server";; esac
+	case ${CONFIG:-default} in default|debug|kasan|rt|btf|server|coverage|bench) ;; *) die "CONFIG=$CONFIG is unknown" "use CONFIG=default, debug, kasan, rt, btf, server or coverage";; esac
 	case $TOOLCHAIN in llvm|gcc|oldest) ;; *) die "TOOLCHAIN=$TOOLCHAIN is unknown" "use TOOLCHAIN=llvm, gcc or oldest";; esac
 	if is_foreign "${ARCH:-x86_64}"; then
 		[ "$TOOLCHAIN" = llvm ] || die "TOOLCHAIN=$TOOLCHAIN is for x86_64" "use TOOLCHAIN=llvm, which builds for all architectures"

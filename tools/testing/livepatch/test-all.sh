@@ -22,6 +22,7 @@ miri: make miri
 fuzz-decisions: make fuzz-decisions COUNT=900
 types: tools/testing/livepatch/test-all.sh --types
 newcomer: tools/testing/livepatch/newcomer-test.sh
+coverage: make coverage
 bench: make bench
 series: make series
 series-verify: make series VERIFY=1

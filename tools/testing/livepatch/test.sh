@@ -424,7 +424,7 @@ main() {
 	if [ "$CONFIG" = rt ]; then
 		# Nearly as fast; more switches of tasks.
 		SLOW=2
-	elif [ "$CONFIG" != default ]; then
+	elif [ "$CONFIG" != default ] && [ "$CONFIG" != coverage ]; then
 		# Such a guest is several times as slow: fewer rounds of what is repeated.
 		# They wait most of the time, for kobjects that are released late on purpose.
 		SLOW=4
