@@ -10,7 +10,7 @@
 PARTS_ALL='
 demo: make demo
 test: make test
-test-c: make test CORE=c SUITE="upstream ours klp"
+test-c: make test CORE=c SUITE="upstream ours klp fuzz"
 check: make check
 fleet: make test SUITE=fleet
 fleet-demo: make fleet-demo
