@@ -68,6 +68,13 @@ pub(crate) fn patches(root: &Path) -> Vec<Patch> {
     names(&folder).iter().filter_map(patch).collect()
 }
 
+/// Whether no transition of these is under way.
+pub(crate) fn are_quiet(patches: &[Patch]) -> bool {
+    patches
+        .iter()
+        .all(|patch| patch.enabled && !patch.transition)
+}
+
 /// The files with the patch states of all tasks.
 pub(crate) fn state_files(root: &Path) -> Vec<PathBuf> {
     let proc = root.join("proc");
@@ -103,13 +110,6 @@ impl State {
                 .map(|(file, state)| format!("{} is {state}", file.display()))
                 .collect(),
         }
-    }
-
-    /// Whether no transition is under way.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.patches
-            .iter()
-            .all(|patch| patch.enabled && !patch.transition)
     }
 
     /// What the newest patch of a function adds to its number.
@@ -302,7 +302,7 @@ mod tests {
         file("proc/7/task/8/patch_state", "0\n");
         file("proc/7/task/7/patch_state", "-1\n");
         let state = State::read(root.path());
-        assert!(!state.is_quiet());
+        assert!(!are_quiet(&state.patches));
         assert_eq!(state.numbers, Some([("one", 101), ("two", 2)]));
         assert_eq!(state.unsettled.len(), 1);
         assert!(faults(&state).ends_with("proc/7/task/8/patch_state is 0"));

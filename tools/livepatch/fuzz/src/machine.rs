@@ -4,7 +4,7 @@
 //! may.
 
 use crate::{
-    check::{names, patches, read, state_files, State},
+    check::{are_quiet, names, patches, read, state_files, State},
     mangle::mangle,
     operation::{Folder, Operation, CALLS, KPROBE, PATCHES, TARGET},
 };
@@ -164,7 +164,8 @@ impl Machine {
         let _ = write("/dev/kmsg", format!("klp-fuzz: {text}\n").as_bytes(), false);
     }
 
-    fn is_wrong(&self, text: String) {
+    /// Something is wrong.
+    fn report(&self, text: String) {
         self.say(&format!("WRONG: {text}"));
         locked(&self.wrong).push(text);
     }
@@ -250,12 +251,12 @@ impl Machine {
         }
         drop(counts);
         match result {
-            Ok(()) if operation.must_fail(alone) => self.is_wrong(format!("{text}: no error")),
+            Ok(()) if operation.must_fail(alone) => self.report(format!("{text}: no error")),
             Ok(()) => (),
             Err(error) => {
                 println!("{number}: {error}");
                 if !operation.may_fail_with().contains(&error) {
-                    self.is_wrong(format!("{text}: {error}"));
+                    self.report(format!("{text}: {error}"));
                 }
             }
         }
@@ -280,7 +281,10 @@ impl Machine {
                 }
                 Ok(())
             }
-            Operation::Read(folder) => read_all(*folder),
+            Operation::Read(folder) => {
+                read_all(*folder);
+                Ok(())
+            }
             Operation::Hold(function) => {
                 self.hold(function);
                 Ok(())
@@ -333,7 +337,7 @@ impl Machine {
             .spawn();
         match child {
             Ok(child) => held.push(child),
-            Err(e) => self.is_wrong(format!("a process cannot be started: {e}")),
+            Err(e) => self.report(format!("a process cannot be started: {e}")),
         }
     }
 
@@ -347,17 +351,13 @@ impl Machine {
             let _ = child.wait();
         }
         release(b"0");
-        let mut state = State::read(Path::new("/"));
-        let quiet = wait_until(PATIENCE, || {
-            state = State::read(Path::new("/"));
-            state.is_quiet()
-        });
-        if !quiet {
-            self.is_wrong(format!("a transition does not end: {:?}", state.patches));
+        if !wait_until(PATIENCE, || are_quiet(&patches(Path::new("/")))) {
+            let patches = patches(Path::new("/"));
+            self.report(format!("a transition does not end: {patches:?}"));
             return;
         }
-        for fault in state.faults() {
-            self.is_wrong(fault);
+        for fault in State::read(Path::new("/")).faults() {
+            self.report(fault);
         }
         self.unload_disabled();
     }
@@ -375,7 +375,7 @@ impl Machine {
                 last.is_ok() || self.forced.load(Ordering::Relaxed)
             });
             if !gone {
-                self.is_wrong(format!(
+                self.report(format!(
                     "{module} is disabled, and cannot be unloaded: {last:?}"
                 ));
             }
@@ -393,7 +393,7 @@ impl Machine {
             // This kernel may have no such probes.
             if let Err(error) = result.or_else(|e| if e == Errno::NOENT { Ok(()) } else { Err(e) })
             {
-                self.is_wrong(format!("a tracer or a probe cannot be removed: {error}"));
+                self.report(format!("a tracer or a probe cannot be removed: {error}"));
             }
         }
         // There may be one CPU only.
@@ -406,7 +406,7 @@ impl Machine {
                     !Path::new(LIVEPATCH).join(&patch.name).exists()
                 })
             {
-                self.is_wrong(format!("{} cannot be disabled: {done:?}", patch.name));
+                self.report(format!("{} cannot be disabled: {done:?}", patch.name));
                 return;
             }
         }
@@ -414,12 +414,12 @@ impl Machine {
         for module in [TARGET, KPROBE] {
             if is_loaded(module) && !wait_until(Duration::from_secs(30), || unload(module).is_ok())
             {
-                self.is_wrong(format!("{module} cannot be unloaded"));
+                self.report(format!("{module} cannot be unloaded"));
             }
         }
         let functions = read(&Path::new(TRACING).join("enabled_functions")).unwrap_or_default();
         if functions.lines().any(|line| !line.starts_with('#')) {
-            self.is_wrong(format!("functions are still hooked: {functions}"));
+            self.report(format!("functions are still hooked: {functions}"));
         }
     }
 }
@@ -496,7 +496,7 @@ fn probe(line: &str) -> Result<(), Errno> {
 }
 
 /// Read all files of a folder that can be read.
-fn read_all(folder: Folder) -> Result<(), Errno> {
+fn read_all(folder: Folder) {
     let mut paths = match folder {
         Folder::Patches => vec![LIVEPATCH.into()],
         Folder::Debug => vec!["/sys/kernel/debug/livepatch".into()],
@@ -518,5 +518,4 @@ fn read_all(folder: Folder) -> Result<(), Errno> {
             let _ = file.take(1 << 20).read_to_end(&mut content);
         }
     }
-    Ok(())
 }

@@ -26,7 +26,6 @@ mod plan;
 
 use clap::{Parser, Subcommand};
 use machine::Machine;
-use plan::Limits;
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -48,8 +47,8 @@ enum Command {
         /// The folder of the test modules
         #[arg(long, value_name = "FOLDER")]
         modules: PathBuf,
-        /// klpr_patch_a.ko with relocations, to be mangled; without it none is
-        #[arg(long, value_name = "FILE")]
+        /// klpr_patch_a.ko with relocations, to be mangled
+        #[arg(long, value_name = "FILE", required_unless_present = "gentle")]
         relocations: Option<PathBuf>,
         /// What decides on all that is done
         #[arg(long, default_value_t = 1)]
@@ -88,10 +87,6 @@ fn main() -> ExitCode {
             rounds,
             gentle,
         } => {
-            let limits = Limits {
-                gentle,
-                mangled: relocations.is_some(),
-            };
             let machine = match Machine::new(modules, relocations.as_deref()) {
                 Ok(machine) => machine,
                 Err(text) => {
@@ -99,24 +94,14 @@ fn main() -> ExitCode {
                     return ExitCode::from(2);
                 }
             };
-            run(
-                &machine,
-                &limits,
-                seed,
-                Duration::from_secs(seconds),
-                rounds,
-            )
+            run(&machine, gentle, seed, Duration::from_secs(seconds), rounds)
         }
         Command::Show {
             seed,
             round,
             gentle,
         } => {
-            let limits = Limits {
-                gentle,
-                mangled: true,
-            };
-            for (number, thread) in plan::round(seed, round, &limits).iter().enumerate() {
+            for (number, thread) in plan::round(seed, round, gentle).iter().enumerate() {
                 for operation in thread {
                     println!("thread {number}: {operation}");
                 }
@@ -127,12 +112,12 @@ fn main() -> ExitCode {
 }
 
 /// Do rounds until the time is over or something is wrong, then take everything away.
-fn run(machine: &Machine, limits: &Limits, seed: u64, time: Duration, rounds: u64) -> ExitCode {
+fn run(machine: &Machine, gentle: bool, seed: u64, time: Duration, rounds: u64) -> ExitCode {
     let start = Instant::now();
     let mut round = 0;
     while round < rounds && start.elapsed() < time && machine.is_right() {
         machine.say(&format!("seed {seed}, round {round}"));
-        machine.carry_out(plan::round(seed, round, limits));
+        machine.carry_out(plan::round(seed, round, gentle));
         machine.settle();
         round += 1;
     }
