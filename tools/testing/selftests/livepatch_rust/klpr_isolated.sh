@@ -61,6 +61,24 @@ cleanup() {
 	end_task
 }
 
+# both_ways: patch, and undo it, with the task on CPU 1: it switches, and is not disturbed.
+both_ways() {
+	record
+	load klpr_patch_a
+	stop_recording
+	undisturbed
+	[ -n "$(reason "$PID" patched)" ] || fail "the task has not switched"
+	expect "$TARGET/parameters/one" 101
+	record
+	disable klpr_patch_a
+	stop_recording
+	undisturbed
+	[ -n "$(reason "$PID" unpatched)" ] || fail "the task has not switched back"
+	end_task
+	unload klpr_patch_a
+	no_target
+}
+
 # task: start a task that spins in user mode on CPU 1.
 task() {
 	taskset -c 1 "$HERE/klpr_task" spin &

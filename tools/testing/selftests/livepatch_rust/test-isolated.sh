@@ -17,20 +17,7 @@ start "a task that spins on an isolated CPU switches, and is not interrupted for
 # It enters the kernel by the tick, for example, or by the interrupt of patched text.
 target
 task
-record
-load klpr_patch_a
-stop_recording
-undisturbed
-[ -n "$(reason "$PID" patched)" ] || fail "the task has not switched"
-expect $TARGET/parameters/one 101
-record
-disable klpr_patch_a
-stop_recording
-undisturbed
-[ -n "$(reason "$PID" unpatched)" ] || fail "the task has not switched back"
-end_task
-unload klpr_patch_a
-no_target
+both_ways
 ok
 
 # waits: start a transition with a task on CPU 1 for which the hook is left out, as if it

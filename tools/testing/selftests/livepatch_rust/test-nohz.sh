@@ -34,17 +34,5 @@ start "a task that spins on a CPU without ticks switches, and is not interrupted
 # It enters the kernel by the interrupt of patched text.
 target
 spinning
-record
-load klpr_patch_a
-stop_recording
-undisturbed
-[ -n "$(reason "$PID" patched)" ] || fail "the task has not switched"
-record
-disable klpr_patch_a
-stop_recording
-undisturbed
-[ -n "$(reason "$PID" unpatched)" ] || fail "the task has not switched back"
-end_task
-unload klpr_patch_a
-no_target
+both_ways
 ok
