@@ -8,23 +8,17 @@
 COUNT=${COUNT:-15}
 targets="relocations names ranges routes"
 [[ $COUNT =~ ^[1-9][0-9]{0,5}$ ]] || die "COUNT=$COUNT is no number of seconds" "use COUNT=900, for example"
-need_root
-WITH_NIGHTLY=y "$KLP_TOOLS/setup.sh"
-if [ ! -e "$NIGHTLY_ROOT/.complete" ]; then
-	say "skipped: rustup cannot get $NIGHTLY here: $KLP_CACHE/log/$(log_name "$NIGHTLY_STEP")"
-	say "0 passed, 0 failed, $(wc -w <<<"$targets") skipped"
-	exit 0
-fi
+need_nightly "$(wc -w <<<"$targets")"
 have_program cargo-fuzz "$CARGO_FUZZ_VERSION"
 kept=$KLP_CACHE/fuzz-decisions
 passed=0 failed=0
 
 build_targets() {
+	tool_cargo "$FUZZ_DECISIONS" fetch
 	enter CARGO_HOME=/klp/cargo PATH="/klp/${NIGHTLY_ROOT##*/}/bin:/klp/${program##*/}/bin:/usr/bin:/bin" sh -ec '
-		cd /clone/tools/livepatch/fuzz-decisions
-		cargo fetch --quiet --locked --offline 2>/dev/null || cargo fetch --quiet --locked
+		cd "/clone/$1"
 		cargo fuzz build --fuzz-dir . --target-dir /klp/fuzz-decisions/target
-	'
+	' fuzz "$FUZZ_DECISIONS"
 }
 
 # fuzz TARGET: run it, with what it keeps in a folder of the cache.

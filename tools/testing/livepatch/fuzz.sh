@@ -18,11 +18,9 @@ summary() {
 }
 
 one_guest() {
-	local seed=$1 count=$2 out=$run/fuzz-$1.out rc=0
-	guest "$build" "fuzz-$seed" $(((300 + count * 2) * SLOW)) "$(fuzz_in_guest "$tool" "$seed" "$count")" >"$run/said.fuzz" || rc=1
-	if [ "$rc" != 0 ]; then
-		what="the guest did not end well, or has something in its kernel log that should not be there"
-	elif ! grep -qx '== fuzz: 0' "$out"; then
+	local seed=$1 count=$2 out=$run/fuzz-$1.out
+	piece "$seed" $(((300 + count * 2) * SLOW)) "$(fuzz_in_guest "$tool" "$seed" "$count")" || return 1
+	if ! grep -qx '== fuzz: 0' "$out"; then
 		what="$(grep '^WRONG: ' "$out" | head -n 1)"
 		what=${what:-klp-fuzz has failed}
 	else

@@ -246,14 +246,12 @@ coverage_in_guest() {
 # fuzz_in_guest KLP-FUZZ SEED SECONDS: the command of a guest for random operations. The core
 # in C does not survive all of them.
 fuzz_in_guest() {
+	local options="--relocations /tmp/relocations.ko"
+	[ "$CORE" = rust ] || options=--gentle
 	cat <<-EOF
 		cd selftests/livepatch_rust
-		options=--gentle
-		if zgrep -qx CONFIG_LIVEPATCH_RUST=y /proc/config.gz; then
-			python3 klpr_relocs.py test_modules/klpr_patch_a.ko /tmp/relocations.ko
-			options="--relocations /tmp/relocations.ko"
-		fi
-		/klp/${1#"$KLP_CACHE/"} run --modules test_modules \$options --seed $2 --seconds $3
+		python3 klpr_relocs.py test_modules/klpr_patch_a.ko /tmp/relocations.ko
+		/klp/${1#"$KLP_CACHE/"} run --modules test_modules $options --seed $2 --seconds $3
 		echo "== fuzz: \$?"
 	EOF
 }

@@ -543,6 +543,16 @@ klp_deb() {
 	deb=$(echo "$folder"/klp_*.deb)
 }
 
+# need_nightly CASES: have the nightly toolchain; where it cannot be had, skip so many cases.
+need_nightly() {
+	need_root
+	WITH_NIGHTLY=y "$KLP_TOOLS/setup.sh"
+	[ ! -e "$NIGHTLY_ROOT/.complete" ] || return 0
+	say "skipped: rustup cannot get $NIGHTLY here: $KLP_CACHE/log/$(log_name "$NIGHTLY_STEP")"
+	say "0 passed, 0 failed, $1 skipped"
+	exit 0
+}
+
 # have_program NAME VERSION: build a program of crates.io if it is missing. It is in the folder
 # bin of $program.
 have_program() {

@@ -53,6 +53,14 @@ pieces_summary() {
 	restarts_say
 }
 
+# piece SEED SECONDS COMMAND: run a command in a guest. If it does not end well, put that into
+# $what, and fail.
+piece() {
+	guest "$build" "$NAME-$1" "$2" "$3" >"$run/said.$NAME" && return
+	what="the guest did not end well, or has something in its kernel log that should not be there"
+	return 1
+}
+
 # pieces_of: what a report is about.
 pieces_of() {
 	say "$NAME of $commit (contents $contents), Linux $(cat "$KLP_CACHE/build/$build/include/config/kernel.release"), ARCH=$ARCH CORE=$CORE CONFIG=$CONFIG"

@@ -385,8 +385,8 @@ unpack_herd() { # PART
 	case $said in "$HERD_VERSION,"*) ;; *) return 1;; esac
 }
 
-# A nightly toolchain with Miri, and the sources of the standard library, as an interpreter
-# needs one of its own. Where rustup gets no toolchain, its users do without. It works under
+# A nightly toolchain with Miri, and the sources of the standard library, which Miri compiles
+# for itself. Where rustup gets no toolchain, its users do without. It works under
 # its own name only.
 make_nightly() {
 	[ ! -e "$NIGHTLY_ROOT/.complete" ] || return 0
@@ -405,7 +405,6 @@ install_nightly() { # FOLDER
 		"$NIGHTLY" --profile minimal --component miri --component rust-src --no-self-update
 	bin=$(echo "$folder"/rustup/toolchains/*/bin)
 	ln -s "${bin#"$folder/"}" "$folder/bin"
-	enter PATH="$in_root/bin:/usr/bin:/bin" CARGO_HOME="$in_root/cargo" MIRI_SYSROOT="$in_root/sysroot" cargo miri setup
 	says "rustc *-nightly *" "$in_root/bin/miri" --version
 }
 
